@@ -1,0 +1,117 @@
+//! What several verbs share.
+
+use crate::engine::Engine;
+use crate::model::{self, Checkpoint, Source, Tokenizer, Value, ValueHead};
+use crate::monitor::Monitor;
+use crate::recipe::{Learn, Recipe};
+use crate::search::Policy;
+use burn::tensor::Device;
+use miette::{IntoDiagnostic, Result, miette};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tracing_subscriber::EnvFilter;
+
+/// A recipe, amendments to it, and a device.
+#[derive(Debug, clap::Args)]
+pub(super) struct RecipeArgs {
+    /// The recipe, a TOML file.
+    pub recipe: PathBuf,
+    /// Set a key of the recipe, for example `--set loop.iterations=1`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Where to compute: cpu, cuda, cuda:N or wgpu.
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+}
+
+impl RecipeArgs {
+    pub fn read(&self) -> Result<Recipe> {
+        Ok(Recipe::read(&self.recipe, &self.sets)?)
+    }
+
+    pub fn open_device(&self) -> Result<Device> {
+        model::device::open(&self.device).into_diagnostic()
+    }
+}
+
+/// Logs go to stderr; `RUST_LOG` wins over `verbose`.
+pub(super) fn start_logs(verbose: u8) {
+    let level = match verbose {
+        0 => "tokenzero=warn",
+        1 => "tokenzero=info",
+        _ => "tokenzero=debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+}
+
+/// One line of data on stdout. A reader that went away ends the output, not the program.
+pub(super) fn print(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.into_diagnostic(),
+    }
+}
+
+/// Progress on stderr, and event files in `dir` where there is one.
+pub(super) fn monitor(dir: Option<&Path>) -> Result<Monitor> {
+    let builder = Monitor::builder().console();
+    let builder = match dir {
+        Some(dir) => builder
+            .tensorboard(dir.join("tensorboard"))
+            .json_lines(dir.join("events.jsonl")),
+        None => builder,
+    };
+    builder.build().into_diagnostic()
+}
+
+/// The checkpoint in `path`, or the one that the recipe names.
+pub(super) fn checkpoint(
+    recipe: &Recipe,
+    path: Option<&Path>,
+    device: &Device,
+) -> Result<Checkpoint> {
+    let source = match path {
+        Some(path) => Source::Path(path.into()),
+        None => recipe.model.source(),
+    };
+    let dir = source.directory().into_diagnostic()?;
+    let mut checkpoint = Checkpoint::load(&dir, device).into_diagnostic()?;
+    if checkpoint.value.is_none() {
+        checkpoint.value = Some(Value::Shared(fresh_head(&recipe.learn, &checkpoint, device)));
+    }
+    Ok(checkpoint)
+}
+
+/// A value head that says 0 everywhere.
+fn fresh_head(learn: &Learn, checkpoint: &Checkpoint, device: &Device) -> ValueHead {
+    let hidden = checkpoint.policy.config().hidden_size;
+    ValueHead::init(learn.head, hidden, learn.head_width, 0, device)
+}
+
+/// The policy of a running engine.
+pub(super) fn policy(engine: &Engine, tokenizer: &Arc<Tokenizer>) -> Policy {
+    Policy {
+        engine: engine.handle(),
+        stop: tokenizer.stop_tokens().into(),
+    }
+}
+
+/// Refuses to write into a folder that holds something.
+pub(super) fn fresh_dir(dir: &Path) -> Result<()> {
+    let taken = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+    if taken || dir.is_file() {
+        return Err(miette!(
+            help = "name a folder that does not exist yet, or empty it",
+            "{} exists already",
+            dir.display()
+        ));
+    }
+    Ok(())
+}

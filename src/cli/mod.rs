@@ -1,0 +1,75 @@
+//! The command line: one file a verb. stdout is data, stderr is logs.
+
+mod check;
+mod common;
+mod evaluate;
+mod export;
+mod generate;
+mod grade;
+mod phases;
+mod pretrain;
+mod run;
+mod table;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// AlphaZero's loop for language models.
+#[derive(Debug, Parser)]
+#[command(name = "tokenzero", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    /// More log lines on stderr; twice for still more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a recipe: collect, train, evaluate, again. Goes on where it stopped.
+    Run(run::Args),
+    /// Check a recipe without running it and print it with every default written out.
+    Check(check::Args),
+    /// Search train questions and leave the trees as Parquet traces.
+    Collect(phases::CollectArgs),
+    /// Fit a value net to traces.
+    TrainValue(phases::TrainArgs),
+    /// Fine-tune the policy on the right solutions in traces.
+    TrainPolicy(phases::TrainArgs),
+    /// Compare greedy decoding, votes, best-of-n and value-guided search on held-out questions.
+    Evaluate(evaluate::Args),
+    /// Make a small model from nothing on generated text.
+    Pretrain(pretrain::Args),
+    /// Answer a question, or a file of prompts.
+    Generate(generate::Args),
+    /// Grade completions in a JSONL file.
+    Grade(grade::Args),
+    /// Export the policy or the value net of a run as a Hugging Face directory.
+    Export(export::Args),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    common::start_logs(cli.verbose);
+    let result = match cli.verb {
+        Verb::Run(args) => run::run(args),
+        Verb::Check(args) => check::run(args),
+        Verb::Collect(args) => phases::collect(args),
+        Verb::TrainValue(args) => phases::train_value(args),
+        Verb::TrainPolicy(args) => phases::train_policy(args),
+        Verb::Evaluate(args) => evaluate::run(args),
+        Verb::Pretrain(args) => pretrain::run(args),
+        Verb::Generate(args) => generate::run(args),
+        Verb::Grade(args) => grade::run(args),
+        Verb::Export(args) => export::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The engine as its clients see it.
+
+use super::Params;
+use super::pool::Slot;
+use super::request::{Reply, Request};
+use super::thread::{Message, Shared, Worker};
+use crate::model::{Decoder, Value};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// Why a request was not served.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    #[error("the engine has stopped; its own message is further up")]
+    Stopped,
+    #[error("the device thread could not be started: {0}")]
+    Start(String),
+    #[error(
+        "a sequence of {length} tokens is longer than the model's {limit}: \
+         shorten the prompt or lower max_new_tokens"
+    )]
+    TooLong { length: usize, limit: usize },
+    #[error(
+        "a session needs up to {needed} key-value slots and the pool has {capacity}: \
+         raise engine.kv_slots or lower the number of simulations or of new tokens"
+    )]
+    SessionTooLarge { needed: usize, capacity: usize },
+    #[error("the pool of key-value slots ran out: a session used more than it reserved")]
+    OutOfSlots,
+    #[error("token {token} is outside the model's vocabulary of {vocab}")]
+    UnknownToken { token: u32, vocab: usize },
+    #[error("a request carries no tokens")]
+    Empty,
+    #[error("the model produced a logit that is not finite: its weights are damaged")]
+    NotFinite,
+}
+
+/// A running device thread. Dropping it stops the thread.
+pub struct Engine {
+    handle: EngineHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A cloneable way to reach the engine.
+#[derive(Clone)]
+pub struct EngineHandle {
+    sender: Sender<Message>,
+    shared: Arc<Shared>,
+    slots: Arc<Semaphore>,
+    capacity: usize,
+    limit: usize,
+    vocab: usize,
+    /// Nets that forward every token: 2 with a value trunk of its own, else 1.
+    nets: u64,
+}
+
+impl Engine {
+    /// Moves the networks to a new device thread and starts it. Keys and values lie in main memory
+    /// where the weights do, else on the device.
+    ///
+    /// # Errors
+    /// [`Error::Start`] when the operating system refuses the thread.
+    pub fn start(policy: Decoder, value: Option<Value>, params: Params) -> Result<Engine, Error> {
+        let host = is_host(&policy);
+        Self::start_with(policy, value, params, host)
+    }
+
+    /// As [`Engine::start`], with the place of keys and values given.
+    pub(crate) fn start_with(
+        policy: Decoder,
+        value: Option<Value>,
+        params: Params,
+        host: bool,
+    ) -> Result<Engine, Error> {
+        let config = policy.config().clone();
+        let nets = 1 + u64::from(matches!(value, Some(Value::Separate { .. })));
+        let slot_bytes = nets as usize * config.num_hidden_layers * config.kv_size() * 4;
+        let capacity = match params.kv_slots {
+            0 => (available_memory() / 2 / slot_bytes).max(1024),
+            n => n,
+        }
+        .min(Slot::MAX);
+        let (sender, inbox) = channel();
+        let shared = Arc::new(Shared::default());
+        let handle = EngineHandle {
+            sender,
+            shared: shared.clone(),
+            slots: Arc::new(Semaphore::new(capacity)),
+            capacity,
+            limit: config.max_position_embeddings,
+            vocab: config.vocab_size,
+            nets,
+        };
+        let thread = std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(move || {
+                Worker::new(params, policy, value, host, capacity, shared, inbox).serve();
+            })
+            .map_err(|e| Error::Start(e.to_string()))?;
+        Ok(Engine {
+            handle,
+            thread: Some(thread),
+        })
+    }
+
+    /// A way to reach this engine; it may outlive it, and then answers [`Error::Stopped`].
+    pub fn handle(&self) -> EngineHandle {
+        self.handle.clone()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Either the thread takes the message or it is gone already.
+        let _ = self.handle.sender.send(Message::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl EngineHandle {
+    /// Opens a session that may hold up to `slots` slots at once; waits until they are free.
+    ///
+    /// # Errors
+    /// [`Error::SessionTooLarge`] when the whole pool would not do.
+    pub async fn session(&self, slots: usize) -> Result<Session, Error> {
+        let too_large = Error::SessionTooLarge {
+            needed: slots,
+            capacity: self.capacity,
+        };
+        let permits = u32::try_from(slots).map_err(|_| too_large.clone())?;
+        if slots > self.capacity {
+            return Err(too_large);
+        }
+        let permit = self
+            .slots
+            .clone()
+            .acquire_many_owned(permits)
+            .await
+            .map_err(|_| Error::Stopped)?;
+        self.shared.sessions.fetch_add(1, Ordering::Relaxed);
+        Ok(Session {
+            handle: self.clone(),
+            held: Mutex::new(Vec::new()),
+            _permit: permit,
+        })
+    }
+
+    /// Slots that the pool can hold.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The longest sequence that the model takes, in tokens.
+    pub fn context_limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Forward passes that one token costs: 2 where the value net has a trunk of its own.
+    pub fn nets(&self) -> u64 {
+        self.nets
+    }
+
+    /// Steps run and tokens forwarded through the policy since the start.
+    pub fn totals(&self) -> (u64, u64) {
+        (
+            self.shared.steps.load(Ordering::Relaxed),
+            self.shared.tokens.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Slots in use at the end of the last step.
+    pub fn live_slots(&self) -> usize {
+        self.shared.live.load(Ordering::Relaxed)
+    }
+}
+
+/// One client's share of the engine. It owns the slots that its requests filled; they go back to
+/// the pool when it is dropped, or earlier through [`Session::release`].
+pub struct Session {
+    handle: EngineHandle,
+    held: Mutex<Vec<Slot>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Session {
+    /// Runs one request to its end. Several may run at once.
+    ///
+    /// # Errors
+    /// A request that is empty, too long or names unknown tokens; an engine that stopped.
+    pub async fn run(&self, request: Request) -> Result<Reply, Error> {
+        self.check(&request)?;
+        let (answer, reply) = oneshot::channel();
+        self.handle
+            .sender
+            .send(Message::Run(request, answer))
+            .map_err(|_| Error::Stopped)?;
+        let reply = reply.await.map_err(|_| Error::Stopped)??;
+        self.lock().extend(&reply.slots);
+        Ok(reply)
+    }
+
+    fn check(&self, request: &Request) -> Result<(), Error> {
+        if request.tokens.is_empty() {
+            return Err(Error::Empty);
+        }
+        let vocab = self.handle.vocab;
+        if let Some(&token) = request.tokens.iter().find(|&&t| t as usize >= vocab) {
+            return Err(Error::UnknownToken { token, vocab });
+        }
+        let new = request.generate.as_ref().map_or(0, |g| g.max_new_tokens);
+        let length = request.context.len() + request.tokens.len() + new;
+        if length > self.handle.limit {
+            return Err(Error::TooLong {
+                length,
+                limit: self.handle.limit,
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives slots back before the session ends.
+    pub fn release(&self, slots: &[Slot]) {
+        let gone: std::collections::HashSet<Slot> = slots.iter().copied().collect();
+        self.lock().retain(|s| !gone.contains(s));
+        // A stopped engine has no pool to give them back to.
+        let _ = self.handle.sender.send(Message::Release(slots.to_vec()));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Slot>> {
+        self.held
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.handle.shared.sessions.fetch_sub(1, Ordering::Relaxed);
+        let held = std::mem::take(&mut *self.lock());
+        let _ = self.handle.sender.send(Message::Release(held));
+    }
+}
+
+/// Whether the weights lie in main memory.
+fn is_host(policy: &Decoder) -> bool {
+    crate::model::device::is_cpu(&policy.embedding.val().device())
+}
+
+/// Bytes of memory that are free, by /proc/meminfo; 4 GiB where that cannot be read.
+fn available_memory() -> usize {
+    let fallback = 4 << 30;
+    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else {
+        return fallback;
+    };
+    text.lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<usize>().ok())
+        .map_or(fallback, |kib| kib * 1024)
+}

@@ -1,0 +1,90 @@
+//! What is asked of the engine and what it answers, in token ids.
+
+use super::pool::Slot;
+
+/// Work for one row: forward `tokens` after `context`, then perhaps go on by itself.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Slots of everything before `tokens`, in order from position 0; empty for a fresh prompt.
+    pub context: Vec<Slot>,
+    /// Tokens to forward, at least one.
+    pub tokens: Vec<u32>,
+    /// Most probable continuations to report with each [`Output`].
+    pub top_k: usize,
+    /// How to go on after `tokens`; `None` ends the row there (a prefill or an expansion).
+    pub generate: Option<Generate>,
+}
+
+/// Continuation of a row by the policy itself.
+#[derive(Debug, Clone)]
+pub struct Generate {
+    pub choose: Choose,
+    /// Tokens at most, the stop token included.
+    pub max_new_tokens: usize,
+    /// Tokens that end the row.
+    pub stop: std::sync::Arc<[u32]>,
+    /// Whether an [`Output`] is kept for every position, not only for the last.
+    pub record: bool,
+}
+
+/// How the next token is chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Choose {
+    /// The most probable token; the lower id where two are equal.
+    Greedy,
+    /// A draw from the softmax at `temperature`, cut to the most probable tokens that hold `top_p`
+    /// of the mass. The i-th draw of a row depends on `seed` and i alone.
+    Sample {
+        temperature: f32,
+        top_p: f32,
+        seed: u64,
+    },
+}
+
+/// What is known after a forwarded token.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Output {
+    /// The most probable next tokens, by descending log-probability; ties by ascending id.
+    pub tokens: Vec<u32>,
+    /// Their log-probabilities over the whole vocabulary.
+    pub log_probs: Vec<f32>,
+    /// Log-sum-exp of the logits over the whole vocabulary.
+    pub log_sum_exp: f32,
+    /// The value net's opinion in [-1, 1]; 0 where the engine has none.
+    pub value: f32,
+}
+
+/// Why a row ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// Nothing was to be generated.
+    Forwarded,
+    /// A stop token was chosen.
+    Stop,
+    /// `max_new_tokens` were chosen and none of them stops.
+    Length,
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// One slot for each forwarded token: those of the request, then the generated ones except the
+    /// last, which nothing needed forwarding.
+    pub slots: Vec<Slot>,
+    /// After the last token of the request, then after each generated token that was forwarded;
+    /// only the last of these unless `record` was set.
+    pub outputs: Vec<Output>,
+    /// Chosen tokens, a stop token included.
+    pub generated: Vec<u32>,
+    /// Log-probability of each chosen token over the whole vocabulary, at temperature 1.
+    pub log_probs: Vec<f32>,
+    pub finish: Finish,
+}
+
+impl Reply {
+    /// What is known after the last forwarded token.
+    pub fn last(&self) -> &Output {
+        // A row ends only after a forwarded token, so there is at least one output.
+        &self.outputs[self.outputs.len() - 1]
+    }
+}

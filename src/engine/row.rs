@@ -1,0 +1,127 @@
+//! A request in flight.
+
+use super::handle::Error;
+use super::pool::{Slot, SlotPool};
+use super::request::{Finish, Output, Reply, Request};
+use super::sample;
+use tokio::sync::oneshot;
+
+/// Where a reply goes.
+pub(super) type Answer = oneshot::Sender<Result<Reply, Error>>;
+
+/// One sequence that the engine is advancing.
+pub(super) struct Row {
+    /// Slot indices from position 0, those written so far.
+    path: Vec<u32>,
+    /// Tokens to forward next; those before `done` are forwarded.
+    pending: Vec<u32>,
+    done: usize,
+    request: Request,
+    reply: Reply,
+    answer: Answer,
+}
+
+/// What a row adds to a step.
+pub(super) struct Share {
+    pub tokens: Vec<u32>,
+    pub first_position: usize,
+    pub path: Vec<u32>,
+    /// Whether the last token's logits are wanted.
+    pub wants_logits: bool,
+}
+
+impl Row {
+    pub fn new(request: Request, answer: Answer) -> Row {
+        Row {
+            path: request.context.iter().map(|s| s.index() as u32).collect(),
+            pending: request.tokens.clone(),
+            done: 0,
+            reply: Reply {
+                slots: Vec::with_capacity(request.tokens.len()),
+                outputs: Vec::new(),
+                generated: Vec::new(),
+                log_probs: Vec::new(),
+                finish: Finish::Forwarded,
+            },
+            request,
+            answer,
+        }
+    }
+
+    /// Tokens that this row could forward now.
+    pub fn waiting(&self) -> usize {
+        self.pending.len() - self.done
+    }
+
+    /// Takes slots for up to `budget` tokens and joins the step.
+    pub fn join(&mut self, budget: usize, pool: &mut SlotPool) -> Result<Share, Error> {
+        let n = self.waiting().min(budget);
+        let first_position = self.path.len();
+        for _ in 0..n {
+            let slot = pool.take().ok_or(Error::OutOfSlots)?;
+            self.path.push(slot.index() as u32);
+            self.reply.slots.push(slot);
+        }
+        let tokens = self.pending[self.done..self.done + n].to_vec();
+        self.done += n;
+        Ok(Share {
+            tokens,
+            first_position,
+            path: self.path.clone(),
+            wants_logits: self.done == self.pending.len(),
+        })
+    }
+
+    /// Takes in the logits and value after the row's last pending token. True if the row is done.
+    pub fn advance(&mut self, logits: &[f32], value: f32) -> bool {
+        let output = sample::output(logits, self.request.top_k, value);
+        let log_sum_exp = output.log_sum_exp;
+        self.keep(output);
+        let Some(generate) = &self.request.generate else {
+            return true;
+        };
+        if generate.max_new_tokens == 0 {
+            self.reply.finish = Finish::Length;
+            return true;
+        }
+        let draw = self.reply.generated.len() as u64;
+        let (token, log_prob) = sample::choose(logits, log_sum_exp, generate.choose, draw);
+        self.reply.generated.push(token);
+        self.reply.log_probs.push(log_prob);
+        if generate.stop.contains(&token) {
+            self.reply.finish = Finish::Stop;
+            return true;
+        }
+        if self.reply.generated.len() >= generate.max_new_tokens {
+            self.reply.finish = Finish::Length;
+            return true;
+        }
+        self.pending.clear();
+        self.pending.push(token);
+        self.done = 0;
+        false
+    }
+
+    fn keep(&mut self, output: Output) {
+        let record = self.request.generate.as_ref().is_some_and(|g| g.record);
+        if !record {
+            self.reply.outputs.clear();
+        }
+        self.reply.outputs.push(output);
+    }
+
+    /// Sends the reply. Gives the slots back when nobody waits for it any more.
+    pub fn finish(self) -> Vec<Slot> {
+        match self.answer.send(Ok(self.reply)) {
+            Ok(()) => Vec::new(),
+            Err(unsent) => unsent.map_or_else(|_| Vec::new(), |reply| reply.slots),
+        }
+    }
+
+    /// Sends an error and gives the slots back.
+    pub fn fail(self, error: Error) -> Vec<Slot> {
+        // A client that no longer listens needs no error.
+        let _ = self.answer.send(Err(error));
+        self.reply.slots
+    }
+}

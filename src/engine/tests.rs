@@ -1,0 +1,72 @@
+//! Keys and values on the device, in plain tensor operations, against those in main memory.
+
+use super::{Choose, Engine, Generate, Params, Reply, Request};
+use crate::model::{Architecture, Config, Decoder};
+use burn::tensor::Device;
+use std::sync::Arc;
+
+fn decoder() -> Decoder {
+    let config = Config {
+        architecture: Architecture::Llama,
+        vocab_size: 40,
+        hidden_size: 32,
+        intermediate_size: 48,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: 8,
+        max_position_embeddings: 128,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: None,
+        tie_word_embeddings: false,
+        attention_bias: false,
+        bos_token_id: None,
+        eos_token_ids: vec![0],
+    };
+    let mut decoder = Decoder::init(&config, 5, &Device::flex());
+    decoder.head = decoder.head.map(|head| head.map(|t| t.mul_scalar(40.0)));
+    decoder
+}
+
+fn decode(host: bool) -> Vec<Reply> {
+    let engine = Engine::start_with(decoder(), None, Params::default(), host).unwrap();
+    let handle = engine.handle();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for index in 0..12u32 {
+            let handle = handle.clone();
+            tasks.spawn(async move {
+                let session = handle.session(80).await.unwrap();
+                let request = Request {
+                    context: Vec::new(),
+                    tokens: (0..=index).map(|t| 1 + (t * 7 + index) % 39).collect(),
+                    top_k: 4,
+                    generate: Some(Generate {
+                        choose: Choose::Greedy,
+                        max_new_tokens: 20,
+                        stop: Arc::from([0u32]),
+                        record: true,
+                    }),
+                };
+                (index, session.run(request).await.unwrap())
+            });
+        }
+        let mut done = tasks.join_all().await;
+        done.sort_by_key(|d| d.0);
+        done.into_iter().map(|d| d.1).collect()
+    })
+}
+
+#[test]
+fn both_places_of_keys_and_values_give_the_same_texts() {
+    for (host, device) in decode(true).iter().zip(&decode(false)) {
+        assert_eq!(host.generated, device.generated);
+        for (a, b) in host.outputs.iter().zip(&device.outputs) {
+            assert!((a.log_sum_exp - b.log_sum_exp).abs() < 1e-4);
+        }
+    }
+}

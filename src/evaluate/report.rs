@@ -1,0 +1,238 @@
+//! Grades, intervals, paired tests, and the files that hold them.
+
+use super::answers::Answer;
+use super::statistics::{Interval, McNemar};
+use super::{Error, Params, Setting, SplitName};
+use crate::monitor::Monitor;
+use crate::search::Ledger;
+use crate::task::{HeldOut, Problem};
+use crate::trace::{self, table::Table};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// What one method achieved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MethodReport {
+    /// Questions answered right.
+    pub correct: u64,
+    /// Questions asked.
+    pub total: u64,
+    /// `correct / total`.
+    pub accuracy: f64,
+    /// Lower end of the 95% Wilson interval of the accuracy.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Mean forward tokens a question, prompt included.
+    pub forward_tokens: f64,
+    /// Forward tokens of all questions by purpose.
+    pub ledger: Ledger,
+    /// Texts that reached the limit of tokens without a stop token; they count as wrong.
+    pub cut: u64,
+    /// Wall-clock seconds of the whole method; the three methods that share their draws share it.
+    pub seconds: f64,
+    /// McNemar's exact test against other methods on the same questions, by their names.
+    pub against: BTreeMap<String, Comparison>,
+}
+
+/// A paired comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Questions that only this method answers right.
+    pub gains: u64,
+    /// Questions that only the other method answers right.
+    pub losses: u64,
+    /// Two-sided p-value.
+    pub p: f64,
+}
+
+/// All methods on one set of questions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// 0 is the model before any training.
+    pub iteration: u32,
+    pub split: SplitName,
+    pub questions: u64,
+    /// Draws behind votes and best-of-n.
+    pub samples: usize,
+    pub seconds: f64,
+    pub methods: BTreeMap<String, MethodReport>,
+    #[serde(skip)]
+    rows: Rows,
+}
+
+/// Per-question results, one row a question and method.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Rows {
+    question: Vec<u64>,
+    method: Vec<String>,
+    correct: Vec<bool>,
+    answer: Vec<String>,
+    gold: Vec<String>,
+    text: Vec<String>,
+    value: Vec<f64>,
+    forward_tokens: Vec<u64>,
+    tokens: Vec<Vec<u32>>,
+    /// A few solutions for people to look at: question, method, text, right or not.
+    samples: Vec<String>,
+}
+
+const SHOWN: usize = 4;
+
+pub(super) fn build<S: HeldOut>(
+    setting: &Setting<'_>,
+    problems: &[Problem<S>],
+    results: Vec<(String, Vec<Answer>, f64)>,
+    params: &Params,
+    elapsed: Duration,
+) -> Evaluation {
+    let mut rows = Rows::default();
+    let mut graded: Vec<(String, Vec<bool>)> = Vec::new();
+    let mut methods = BTreeMap::new();
+    for (name, answers, seconds) in results {
+        let mut ledger = Ledger::default();
+        let mut right = Vec::with_capacity(problems.len());
+        let mut cut = 0;
+        for (problem, answer) in problems.iter().zip(&answers) {
+            let grade = setting
+                .task
+                .grade(&problem.question, &problem.gold, &answer.text);
+            let correct = grade.correct && answer.completion.finished;
+            right.push(correct);
+            ledger += answer.ledger;
+            cut += u64::from(!answer.completion.finished);
+            rows.push(problem, &name, answer, correct, grade.parsed);
+        }
+        let correct = right.iter().filter(|r| **r).count() as u64;
+        let total = right.len() as u64;
+        let interval = Interval::wilson(correct, total);
+        methods.insert(
+            name.clone(),
+            MethodReport {
+                correct,
+                total,
+                accuracy: correct as f64 / total.max(1) as f64,
+                low: interval.low,
+                high: interval.high,
+                forward_tokens: ledger.per_question(total),
+                ledger,
+                cut,
+                seconds,
+                against: BTreeMap::new(),
+            },
+        );
+        graded.push((name, right));
+    }
+    for (name, right) in &graded {
+        for (other, theirs) in &graded {
+            if name == other {
+                continue;
+            }
+            let pairs = right.iter().copied().zip(theirs.iter().copied());
+            let test = McNemar::of(pairs);
+            if let Some(report) = methods.get_mut(name) {
+                report.against.insert(
+                    other.clone(),
+                    Comparison {
+                        gains: test.b,
+                        losses: test.c,
+                        p: test.p,
+                    },
+                );
+            }
+        }
+    }
+    Evaluation {
+        iteration: setting.iteration,
+        split: params.split,
+        questions: problems.len() as u64,
+        samples: params.samples,
+        seconds: elapsed.as_secs_f64(),
+        methods,
+        rows,
+    }
+}
+
+impl Rows {
+    fn push<S: HeldOut>(
+        &mut self,
+        problem: &Problem<S>,
+        method: &str,
+        answer: &Answer,
+        correct: bool,
+        parsed: Option<String>,
+    ) {
+        let shown = self.method.iter().filter(|m| *m == method).count() < SHOWN;
+        if shown && (method == "greedy" || method == "searched") {
+            self.samples.push(format!(
+                "**{}** ({method}, {})\n\n```\n{}\n```",
+                problem.question,
+                if correct { "right" } else { "wrong" },
+                answer.text
+            ));
+        }
+        self.question.push(problem.id);
+        self.method.push(method.to_string());
+        self.correct.push(correct);
+        self.answer.push(parsed.unwrap_or_default());
+        self.gold.push(problem.gold.clone());
+        self.text.push(answer.text.clone());
+        self.value.push(f64::from(answer.completion.value));
+        self.forward_tokens.push(answer.ledger.total());
+        self.tokens.push(answer.completion.tokens.clone());
+    }
+}
+
+impl Evaluation {
+    /// Writes `evaluation.parquet` (one row a question and method), then `evaluation.json`.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<(), Error> {
+        let rows = self.rows.clone();
+        Table::new()
+            .column_u64("question", rows.question)
+            .column_str("method", rows.method)
+            .column_bool("correct", rows.correct)
+            .column_str("answer", rows.answer)
+            .column_str("gold", rows.gold)
+            .column_str("text", rows.text)
+            .column_f64("value", rows.value)
+            .column_u64("forward_tokens", rows.forward_tokens)
+            .column_list_u32("tokens", rows.tokens)
+            .write(&dir.join("evaluation.parquet"))?;
+        let path = dir.join("evaluation.json");
+        trace::fs::write_atomic(&path, |file| {
+            serde_json::to_writer_pretty(&mut *file, self)?;
+            std::io::Write::write_all(file, b"\n")
+        })
+        .map_err(trace::Error::from)?;
+        Ok(())
+    }
+
+    /// Reads an `evaluation.json`; the per-question rows are not read.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is none.
+    pub fn read(path: &Path) -> Result<Evaluation, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(trace::fs::Error::at("read", path))
+            .map_err(trace::Error::from)?;
+        serde_json::from_str(&text)
+            .map_err(std::io::Error::from)
+            .map_err(trace::fs::Error::at("read", path))
+            .map_err(|e| Error::Trace(e.into()))
+    }
+
+    pub(super) fn report(&self, monitor: &Monitor) {
+        let step = u64::from(self.iteration);
+        for (name, method) in &self.methods {
+            monitor.scalar(&format!("eval/{name}"), step, method.accuracy);
+            monitor.scalar(&format!("eval/{name}_tokens"), step, method.forward_tokens);
+        }
+        monitor.scalar("perf/evaluation_seconds", step, self.seconds);
+        monitor.text("eval/solutions", step, &self.rows.samples.join("\n\n---\n\n"));
+    }
+}

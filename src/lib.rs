@@ -1,0 +1,23 @@
+//! tokenzero: AlphaZero's loop for language models.
+//!
+//! Token-level tree search collects traces, the traces train a value head and fine-tune the policy,
+//! the new pair is evaluated with search guided by the value head alone, and the next iteration
+//! starts from it.
+//!
+//! Modules, ground floor first (imports go down only): [`task`], [`tree`], [`trace`], [`monitor`];
+//! [`model`]; [`engine`], [`train`]; [`search`]; [`collect`], [`evaluate`]; [`recipe`];
+//! [`iterate`]; [`cli`].
+
+pub mod cli;
+pub mod collect;
+pub mod engine;
+pub mod evaluate;
+pub mod iterate;
+pub mod model;
+pub mod monitor;
+pub mod recipe;
+pub mod search;
+pub mod task;
+pub mod trace;
+pub mod train;
+pub mod tree;

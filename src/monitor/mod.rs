@@ -1,0 +1,45 @@
+//! What a run reports while it works: scalars, texts and histograms go as
+//! [`Event`]s to every open sink (TensorBoard, a JSON lines file), progress and
+//! log lines to the console.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tokenzero::monitor::Monitor;
+//!
+//! let monitor = Monitor::builder()
+//!     .tensorboard("run/tensorboard")
+//!     .json_lines("run/events.jsonl")
+//!     .console()
+//!     .build()?;
+//! let bar = monitor.progress("collect", 300);
+//! for question in 0..300u64 {
+//!     monitor.scalar("collect/solved", question, 0.5);
+//!     bar.inc(1);
+//! }
+//! drop(bar);
+//! monitor.flush()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Reporting never fails at the place that reports. The first I/O error of a sink
+//! is logged once and closes that sink; [`Monitor::flush`] returns it, so that a
+//! phase can stop at its end instead of running on unseen.
+//!
+//! Every event reaches the operating system before the call returns: a process
+//! that is killed loses none, and TensorBoard sees each one at once.
+
+mod console;
+mod event;
+mod handle;
+mod histogram;
+mod json_lines;
+mod proto;
+mod sink;
+mod tensorboard;
+
+pub use console::{Progress, Stderr};
+pub use event::Event;
+pub use handle::{Builder, Monitor};
+pub use histogram::Histogram;
+pub use sink::Error;

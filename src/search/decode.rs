@@ -1,0 +1,103 @@
+//! Plain decoding by the policy, and what any method's answer looks like.
+
+use super::Error;
+use super::ledger::Ledger;
+use crate::engine::{Choose, EngineHandle, Finish, Generate, Output, Reply, Request, Session, Slot};
+use crate::tree::{self, Expansion};
+use std::sync::Arc;
+
+/// The policy as searches use it: an engine and the tokens that end a text.
+#[derive(Clone)]
+pub struct Policy {
+    pub engine: EngineHandle,
+    pub stop: Arc<[u32]>,
+}
+
+/// A solution, however it was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// Tokens after the prompt, the stop token included.
+    pub tokens: Vec<u32>,
+    /// Whether it ended by a stop token; a text that was cut is never right.
+    pub finished: bool,
+    /// The value net's opinion of the text before its stop token, in [-1, 1]; 0 without one.
+    pub value: f32,
+    /// Log-probability of its tokens at temperature 1, where the policy itself chose them.
+    pub log_prob: f32,
+}
+
+impl Policy {
+    /// Forwards a prompt in a fresh session.
+    pub(super) async fn prefill(
+        &self,
+        session: &Session,
+        prompt: &[u32],
+        top_k: usize,
+        ledger: &mut Ledger,
+    ) -> Result<Reply, Error> {
+        let reply = session
+            .run(Request {
+                context: Vec::new(),
+                tokens: prompt.to_vec(),
+                top_k,
+                generate: None,
+            })
+            .await?;
+        ledger.prefill(prompt.len(), self.engine.nets());
+        Ok(reply)
+    }
+
+    /// Lets the policy finish a text: forwards `tokens` after `context` and goes on by itself.
+    pub(super) fn continuation(
+        &self,
+        context: Vec<Slot>,
+        tokens: Vec<u32>,
+        choose: Choose,
+        max_new_tokens: usize,
+        record: Option<usize>,
+    ) -> Request {
+        Request {
+            context,
+            tokens,
+            top_k: record.unwrap_or(1),
+            generate: Some(Generate {
+                choose,
+                max_new_tokens,
+                stop: self.stop.clone(),
+                record: record.is_some(),
+            }),
+        }
+    }
+}
+
+impl Completion {
+    /// A completion that the policy generated in one go.
+    pub(super) fn generated(reply: &Reply) -> Completion {
+        Completion {
+            tokens: reply.generated.clone(),
+            finished: reply.finish == Finish::Stop,
+            value: reply.last().value,
+            log_prob: reply.log_probs.iter().sum(),
+        }
+    }
+}
+
+/// The tree's view of an output.
+pub(super) fn expansion(output: &Output) -> Expansion {
+    Expansion {
+        tokens: output.tokens.clone(),
+        log_probs: output.log_probs.clone(),
+        log_sum_exp: output.log_sum_exp,
+        value: output.value,
+    }
+}
+
+/// The tree's name for a slot.
+pub(super) fn tree_slot(slot: Slot) -> tree::Slot {
+    tree::Slot(slot.0)
+}
+
+/// The engine's name for a slot.
+pub(super) fn engine_slot(slot: tree::Slot) -> Slot {
+    Slot(slot.0)
+}

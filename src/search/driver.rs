@@ -1,0 +1,345 @@
+//! Simulations of one tree: what the tree asks for is forwarded, graded and handed back.
+
+use super::decode::{Policy, engine_slot, expansion, tree_slot};
+use super::grader::Grader;
+use super::params::{Params, Rollout};
+use super::random::seed_of;
+use super::rollout::{Beam, Play, Played};
+use super::{Error, Ledger};
+use crate::engine::{Choose, Request, Session, Slot};
+use crate::tree::{Child, Leaf, NodeId, RolloutStep, Status, Tree, mix};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// One tree with everything that its simulations need.
+pub(super) struct Driver<'a> {
+    pub tree: Tree,
+    pub session: Arc<Session>,
+    pub policy: &'a Policy,
+    pub params: &'a Params,
+    /// Present where leaves are rolled out.
+    pub grader: Option<&'a Grader>,
+    /// Slots of the root's context.
+    pub root: Vec<Slot>,
+    /// Tokens of the solution that lie in the root's context.
+    pub preamble: Vec<u32>,
+    /// The last token of the root's context.
+    pub root_token: u32,
+    pub ledger: Ledger,
+    /// Seed of the tree's own random stream.
+    pub seed: u64,
+    pub simulations: u32,
+    pub correct_simulations: u32,
+}
+
+/// What a leaf waits for.
+enum Work {
+    /// Forward `token` below `parent`.
+    Expand { parent: NodeId, token: u32 },
+    /// Play `node` out, starting at `from`, the end of its recorded greedy continuation.
+    Rollout { node: NodeId, from: NodeId },
+}
+
+/// How a leaf goes on.
+enum Next {
+    Return(f32),
+    Work(Work),
+    Wait,
+}
+
+impl Driver<'_> {
+    /// Runs simulations until `total` have been made or the stop rule fires.
+    pub async fn run(&mut self, total: u32) -> Result<(), Error> {
+        while self.simulations < total && !self.stopped() {
+            let left = (total - self.simulations) as usize;
+            self.simulate(left.min(self.params.leaves.max(1))).await?;
+        }
+        Ok(())
+    }
+
+    /// Slots of everything up to `node`.
+    pub fn context(&self, node: NodeId) -> Vec<Slot> {
+        let mut slots = self.root.clone();
+        slots.extend(self.tree.slots(node).into_iter().map(engine_slot));
+        slots
+    }
+
+    /// Forwards `token` below `parent`, outside any simulation.
+    pub async fn expand_now(&mut self, parent: NodeId, token: u32) -> Result<(), Error> {
+        let work = Work::Expand { parent, token };
+        let played = self.play(&work).run(&self.session).await?;
+        self.record(&work, played);
+        Ok(())
+    }
+
+    /// Lets the policy finish the text at `from`, and charges it; the tree does not grow.
+    pub async fn play_to_end(&mut self, from: NodeId) -> Result<Played, Error> {
+        let played = self.play_out(from).run(&self.session).await?;
+        self.ledger
+            .rollout(played.forwarded, self.policy.engine.nets());
+        Ok(played)
+    }
+
+    /// Grows the tree by a text that was played from its root before.
+    pub fn plant(&mut self, played: Played, outcome: f32) {
+        let unused = self.keep(self.tree.root(), played, outcome);
+        self.session.release(&unused);
+    }
+
+    fn stopped(&self) -> bool {
+        let stop = &self.params.stop;
+        let found = self.tree.terminals();
+        let reached = |limit: usize, count: usize| limit > 0 && count >= limit;
+        reached(stop.terminals, found.correct + found.wrong)
+            || (reached(stop.correct, found.correct) && found.wrong >= stop.wrong)
+            || (stop.correct_simulations > 0
+                && self.correct_simulations >= stop.correct_simulations
+                && self.simulations >= stop.after_simulations)
+    }
+
+    /// Runs `count` simulations at once, in rounds: every round forwards what all leaves in
+    /// flight ask for, so the result depends on their number only, never on timing.
+    async fn simulate(&mut self, count: usize) -> Result<(), Error> {
+        let mut leaves: Vec<Leaf> = (0..count).map(|_| self.tree.select()).collect();
+        while !leaves.is_empty() {
+            let mut working = Vec::new();
+            let mut waiting = Vec::new();
+            for mut leaf in leaves {
+                match self.next(&mut leaf) {
+                    Next::Return(value) => self.finish(leaf, value),
+                    Next::Work(work) => working.push((leaf, work)),
+                    Next::Wait => waiting.push(leaf),
+                }
+            }
+            let jobs = working.iter().map(|(_, work)| self.play(work)).collect();
+            let played = self.forward(jobs).await?;
+            leaves = Vec::with_capacity(working.len() + waiting.len());
+            for ((leaf, work), played) in working.into_iter().zip(played) {
+                match self.record(&work, played) {
+                    Some(value) => self.finish(leaf, value),
+                    None => leaves.push(leaf),
+                }
+            }
+            leaves.extend(waiting);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, leaf: Leaf, value: f32) {
+        self.tree.complete(leaf, value);
+        self.simulations += 1;
+    }
+
+    /// Takes a leaf as far as it goes without a forward pass.
+    fn next(&mut self, leaf: &mut Leaf) -> Next {
+        loop {
+            self.tree.advance(leaf);
+            match leaf.status() {
+                Status::Missing {
+                    in_flight: true, ..
+                } => return Next::Wait,
+                Status::Missing { parent, token, .. } => {
+                    if !self.policy.stop.contains(&token) {
+                        return Next::Work(Work::Expand { parent, token });
+                    }
+                    self.tree.attach(parent, token, Child::Terminal);
+                }
+                Status::Ready { node, in_flight } => return self.evaluate(node, in_flight),
+            }
+        }
+    }
+
+    fn evaluate(&mut self, node: NodeId, in_flight: bool) -> Next {
+        let Some(grader) = self.grader.filter(|_| self.params.rolls_out()) else {
+            return Next::Return(self.tree.value(node));
+        };
+        let terminal = self.tree.is_terminal(node);
+        if terminal && self.tree.outcome(node).is_none() {
+            let stopped = self.ends(self.tree.token(node));
+            let outcome = grader.outcome(&self.solution(node, &[]), stopped);
+            self.tree.set_outcome(node, outcome);
+        }
+        if let Some(outcome) = self.tree.outcome(node).filter(|_| terminal || self.grows()) {
+            return Next::Return(self.returned(node, outcome));
+        }
+        if in_flight {
+            return Next::Wait;
+        }
+        let from = match self.grows() {
+            true => self.tree.greedy_tail(node).nodes.pop().unwrap_or(node),
+            false => node,
+        };
+        Next::Work(Work::Rollout { node, from })
+    }
+
+    /// Whether rollouts grow the tree, so that none is repeated.
+    fn grows(&self) -> bool {
+        self.params.memoise && self.params.rollout == Rollout::Greedy
+    }
+
+    fn ends(&self, token: Option<u32>) -> bool {
+        token.is_some_and(|token| self.policy.stop.contains(&token))
+    }
+
+    /// Tokens of the solution up to `node` and then `more`.
+    fn solution(&self, node: NodeId, more: &[u32]) -> Vec<u32> {
+        let mut tokens = self.preamble.clone();
+        tokens.extend(self.tree.tokens(node));
+        tokens.extend(more);
+        tokens
+    }
+
+    /// What a simulation that ends at `node` backs up.
+    fn returned(&mut self, node: NodeId, outcome: f32) -> f32 {
+        self.correct_simulations += u32::from(outcome > 0.0);
+        mix(self.params.tree.lambda, self.tree.value(node), outcome)
+    }
+
+    /// The engine's part of `work`.
+    fn play(&self, work: &Work) -> Play {
+        match *work {
+            Work::Expand { parent, token } => Play::Expand(Request {
+                context: self.context(parent),
+                tokens: vec![token],
+                top_k: self.params.top_k,
+                generate: None,
+            }),
+            Work::Rollout { from, .. } => self.play_out(from),
+        }
+    }
+
+    fn play_out(&self, from: NodeId) -> Play {
+        let left = (self.params.tree.max_depth - self.tree.depth(from)) as usize;
+        let mut context = self.context(from);
+        let last = self.tree.token(from).unwrap_or(self.root_token);
+        match self.params.rollout {
+            Rollout::Greedy => {
+                // A node that is not terminal has at least one continuation.
+                let first = self.tree.children(from).next().map_or(last, |c| c.token);
+                let finished = self.ends(Some(first));
+                if finished || left <= 1 {
+                    return Play::End {
+                        last: first,
+                        finished,
+                    };
+                }
+                let record = self.params.memoise.then_some(self.params.top_k);
+                Play::Go {
+                    first,
+                    request: self.policy.continuation(
+                        context,
+                        vec![first],
+                        Choose::Greedy,
+                        left - 1,
+                        record,
+                    ),
+                }
+            }
+            Rollout::Sampled { temperature } => {
+                context.pop();
+                let choose = Choose::Sample {
+                    temperature,
+                    top_p: 1.0,
+                    seed: seed_of(self.seed, &[u64::from(self.simulations)]),
+                };
+                Play::Draw(self.policy.continuation(
+                    context,
+                    vec![last],
+                    choose,
+                    left,
+                    Some(self.params.top_k),
+                ))
+            }
+            Rollout::Beam { width } => {
+                context.pop();
+                Play::Beam(Beam {
+                    context,
+                    last,
+                    width: width.max(1),
+                    max_new_tokens: left,
+                    stop: self.policy.stop.clone(),
+                })
+            }
+        }
+    }
+
+    /// Runs all jobs at once; results in their order.
+    async fn forward(&mut self, jobs: Vec<Play>) -> Result<Vec<Played>, Error> {
+        if jobs.len() == 1 {
+            let mut played = Vec::new();
+            for job in jobs {
+                played.push(job.run(&self.session).await?);
+            }
+            return Ok(played);
+        }
+        let mut tasks = JoinSet::new();
+        for (index, job) in jobs.into_iter().enumerate() {
+            let session = self.session.clone();
+            tasks.spawn(async move { (index, job.run(&session).await) });
+        }
+        let mut played = Vec::with_capacity(tasks.len());
+        while let Some(result) = tasks.join_next().await {
+            let (index, result) = result?;
+            played.push((index, result?));
+        }
+        played.sort_by_key(|p| p.0);
+        Ok(played.into_iter().map(|p| p.1).collect())
+    }
+
+    /// Hands a result to the tree; the leaf's return where this settles it.
+    fn record(&mut self, work: &Work, mut played: Played) -> Option<f32> {
+        let nets = self.policy.engine.nets();
+        let mut spare = std::mem::take(&mut played.spare);
+        let value = match *work {
+            Work::Expand { parent, token } => {
+                self.ledger.expansion(played.forwarded, nets);
+                for (output, slot) in played.states {
+                    let child = Child::Expanded {
+                        expansion: expansion(&output),
+                        slot: tree_slot(slot),
+                    };
+                    let attached = self.tree.attach(parent, token, child);
+                    spare.extend(attached.unused.map(engine_slot));
+                }
+                None
+            }
+            Work::Rollout { node, from } => {
+                self.ledger.rollout(played.forwarded, nets);
+                let tokens = self.solution(from, &played.tokens);
+                // `evaluate` asked for a rollout, so there is a grader.
+                let outcome = self.grader.map_or(-1.0, |g| g.outcome(&tokens, played.finished));
+                let keeps = self.params.rollout != Rollout::Greedy || self.params.memoise;
+                if keeps && (played.states.len() + 1 == played.tokens.len()) {
+                    spare.extend(self.keep(from, played, outcome));
+                } else {
+                    spare.extend(played.states.into_iter().map(|s| s.1));
+                }
+                Some(self.returned(node, outcome))
+            }
+        };
+        if !spare.is_empty() {
+            self.session.release(&spare);
+        }
+        value
+    }
+
+    /// Grows the tree by a played text; slots that it did not take.
+    fn keep(&mut self, from: NodeId, played: Played, outcome: f32) -> Vec<Slot> {
+        let mut children: Vec<Child> = played
+            .states
+            .into_iter()
+            .map(|(output, slot)| Child::Expanded {
+                expansion: expansion(&output),
+                slot: tree_slot(slot),
+            })
+            .collect();
+        children.push(Child::Terminal);
+        let steps = played
+            .tokens
+            .into_iter()
+            .zip(children)
+            .map(|(token, child)| RolloutStep { token, child });
+        let recorded = self.tree.record_rollout(from, steps, Some(outcome));
+        recorded.unused.into_iter().map(engine_slot).collect()
+    }
+}

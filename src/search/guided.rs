@@ -1,0 +1,192 @@
+//! Rollout-free decoding: the tree is steered by the value net alone. The gold answer never
+//! enters here.
+
+use super::decode::{Completion, Policy, engine_slot, expansion};
+use super::driver::Driver;
+use super::params::Params as TreeSearch;
+use super::{Error, Ledger};
+use crate::tree::{self, Child, NodeId, Pick, Tree};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What the simulations are spent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuidedForm {
+    /// One tree over the whole solution; the answer follows its best path, then the policy.
+    Whole,
+    /// A tree at every token; the best child is committed and its subtree kept.
+    PerToken,
+}
+
+/// How value-guided decoding searches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// `whole` or `per_token`. Default `whole`.
+    pub form: GuidedForm,
+    /// Simulations of a tree; with `per_token`, visits that a root is brought to before its best
+    /// child is committed. Default 40.
+    pub simulations: u32,
+    /// Continuations of a node: its most probable tokens. Default 5.
+    pub top_k: usize,
+    /// Leaves of one tree in flight at once, kept apart by virtual loss. Default 1.
+    pub leaves: usize,
+    /// Tokens of a solution at most, its stop token included. Default 256.
+    pub max_new_tokens: usize,
+    /// What ranks the children when the answer is read off: `visits` or `mean_return`. Default
+    /// `mean_return`.
+    pub pick: Pick,
+    /// Selection and expansion; `lambda` is always 0 here.
+    pub tree: tree::Params,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Params {
+            form: GuidedForm::Whole,
+            simulations: 40,
+            top_k: 5,
+            leaves: 1,
+            max_new_tokens: 256,
+            pick: Pick::MeanReturn,
+            tree: tree::Params {
+                lambda: 0.0,
+                first_play_urgency: 0.2,
+                ..tree::Params::default()
+            },
+        }
+    }
+}
+
+/// A searched answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Guided {
+    pub completion: Completion,
+    pub ledger: Ledger,
+    /// Simulations made.
+    pub simulations: u32,
+    /// Nodes of the last tree.
+    pub nodes: usize,
+}
+
+impl Policy {
+    /// Answers a prompt by search under the value net.
+    ///
+    /// # Errors
+    /// An engine that refuses the prompt or has stopped.
+    pub async fn guided(&self, prompt: &[u32], params: &Params) -> Result<Guided, Error> {
+        let search = TreeSearch {
+            simulations: params.simulations,
+            top_k: params.top_k,
+            leaves: params.leaves,
+            max_new_tokens: params.max_new_tokens,
+            tree: tree::Params {
+                lambda: 0.0,
+                max_depth: params.max_new_tokens as u32,
+                ..params.tree.clone()
+            },
+            ..TreeSearch::default()
+        };
+        let slots = search.worst_case_slots(prompt.len());
+        let session = Arc::new(self.engine.session(slots).await?);
+        let mut ledger = Ledger::default();
+        let reply = self
+            .prefill(&session, prompt, params.top_k, &mut ledger)
+            .await?;
+        let mut driver = Driver {
+            tree: Tree::new(search.tree.clone(), expansion(reply.last())),
+            session,
+            policy: self,
+            params: &search,
+            grader: None,
+            root: reply.slots,
+            preamble: Vec::new(),
+            root_token: prompt[prompt.len() - 1],
+            ledger,
+            seed: 0,
+            simulations: 0,
+            correct_simulations: 0,
+        };
+        let end = match params.form {
+            GuidedForm::Whole => {
+                driver.run(params.simulations).await?;
+                *driver
+                    .tree
+                    .best_path(params.pick)
+                    .last()
+                    .unwrap_or(&driver.tree.root())
+            }
+            GuidedForm::PerToken => driver.commit_tokens(params).await?,
+        };
+        let completion = driver.finish_greedily(end).await?;
+        Ok(Guided {
+            completion,
+            ledger: driver.ledger,
+            simulations: driver.simulations,
+            nodes: driver.tree.len(),
+        })
+    }
+}
+
+impl Driver<'_> {
+    /// Commits the best child again and again, down to the end of the text.
+    async fn commit_tokens(&mut self, params: &Params) -> Result<NodeId, Error> {
+        loop {
+            let root = self.tree.root();
+            if self.tree.is_terminal(root) {
+                return Ok(root);
+            }
+            if self.tree.children(root).len() > 1 {
+                // The root's first visit evaluated itself; the others went to its children.
+                let spent = self.tree.visits(root).saturating_sub(1);
+                let more = params.simulations.saturating_sub(spent);
+                self.run(self.simulations + more).await?;
+            }
+            let best = self.tree.best_child(root, params.pick);
+            let Some(token) = best
+                .and_then(|child| self.tree.token(child))
+                .or_else(|| self.tree.children(root).next().map(|c| c.token))
+            else {
+                return Ok(root);
+            };
+            if self.tree.child(root, token).is_none() {
+                self.expand(root, token).await?;
+            }
+            let freed = self.tree.commit(token);
+            let freed: Vec<_> = freed.into_iter().map(engine_slot).collect();
+            self.session.release(&freed);
+        }
+    }
+
+    /// Brings a child into the tree outside any simulation.
+    async fn expand(&mut self, parent: NodeId, token: u32) -> Result<(), Error> {
+        if self.policy.stop.contains(&token) {
+            self.tree.attach(parent, token, Child::Terminal);
+            return Ok(());
+        }
+        self.expand_now(parent, token).await
+    }
+
+    /// Follows the recorded greedy continuation of `end`, then lets the policy finish the text.
+    async fn finish_greedily(&mut self, end: NodeId) -> Result<Completion, Error> {
+        let end = self.tree.greedy_tail(end).nodes.pop().unwrap_or(end);
+        let mut tokens = self.tree.tokens(end);
+        let mut value = self.tree.value(end);
+        let mut finished = tokens.last().is_some_and(|t| self.policy.stop.contains(t));
+        if !self.tree.is_terminal(end) {
+            let played = self.play_to_end(end).await?;
+            tokens.extend(&played.tokens);
+            finished = played.finished;
+            if let Some((output, _)) = played.states.last() {
+                value = output.value;
+            }
+        }
+        Ok(Completion {
+            tokens,
+            finished,
+            value,
+            log_prob: 0.0,
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! Where tree, engine and grader meet: simulations, rollouts, value-guided decoding.
+
+mod decode;
+mod driver;
+mod grader;
+mod guided;
+mod ledger;
+mod params;
+mod random;
+mod rollout;
+mod sample;
+mod train_tree;
+
+pub use decode::{Completion, Policy};
+pub use grader::Grader;
+pub use guided::{Guided, GuidedForm, Params as GuidedParams};
+pub use ledger::Ledger;
+pub use params::{Noise, Params, RandomRoot, Rollout, Stop};
+pub use random::{seed_of, stream};
+pub use sample::{Params as SampleParams, sample};
+pub use train_tree::{Searched, search_problem};
+
+/// Why a search could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Engine(#[from] crate::engine::Error),
+    #[error("a task in the search was cancelled: {0}")]
+    Join(#[from] tokio::task::JoinError),
+}

@@ -1,0 +1,157 @@
+//! The knobs of a search for training traces.
+
+use crate::tree;
+use serde::{Deserialize, Serialize};
+
+/// How one question is searched. Which continuations a node has and how they are selected is the
+/// tree's ([`tree::Params`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// Simulations of a tree, its root's first evaluation included. More find more solutions and
+    /// sharpen the value targets. Default 40.
+    pub simulations: u32,
+    /// Continuations of a node: its most probable tokens. Default 5.
+    pub top_k: usize,
+    /// Leaves of one tree in flight at once, kept apart by virtual loss. More fill the batch where
+    /// trees are few, and search a little less sharply. Default 1.
+    pub leaves: usize,
+    /// Tokens of a solution at most, its stop token included. Default 256.
+    pub max_new_tokens: usize,
+    /// Whether a rollout's path is kept in the tree, so that no continuation is computed twice.
+    /// Applies to greedy rollouts. Default true.
+    pub memoise: bool,
+    /// How a leaf is played out.
+    pub rollout: Rollout,
+    /// When a tree ends before its simulations are used up.
+    pub stop: Stop,
+    /// Noise on the root's priors.
+    pub noise: Noise,
+    /// Starting some trees inside the greedy solution.
+    pub random_root: RandomRoot,
+    /// Whether a question that the greedy rollout answers right is left out after that rollout.
+    /// Default false.
+    pub skip_solved: bool,
+    /// Selection, expansion and backup.
+    pub tree: tree::Params,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Params {
+            simulations: 40,
+            top_k: 5,
+            leaves: 1,
+            max_new_tokens: 256,
+            memoise: true,
+            rollout: Rollout::default(),
+            stop: Stop::default(),
+            noise: Noise::default(),
+            random_root: RandomRoot::default(),
+            skip_solved: false,
+            tree: tree::Params::default(),
+        }
+    }
+}
+
+/// How a leaf is played out to a finished text.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "kind")]
+pub enum Rollout {
+    /// By the most probable token.
+    #[default]
+    Greedy,
+    /// By draws from the policy at `temperature`.
+    Sampled {
+        /// Softmax temperature; 1 is the policy itself.
+        temperature: f32,
+    },
+    /// By beam search over `width` hypotheses; the most probable finished one counts.
+    Beam {
+        /// Hypotheses kept at each length.
+        width: usize,
+    },
+}
+
+/// When a tree ends early. A rule whose number is 0 is off.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stop {
+    /// Ends the tree at this many finished texts. Default 0.
+    pub terminals: usize,
+    /// With `wrong`: ends the tree once it holds this many right texts and `wrong` wrong ones.
+    /// Default 0.
+    pub correct: usize,
+    /// With `correct`. Default 0.
+    pub wrong: usize,
+    /// Ends the tree once this many simulations returned +1, but not before
+    /// `after_simulations`. Default 0.
+    pub correct_simulations: u32,
+    /// Simulations that `correct_simulations` waits for. Default 0.
+    pub after_simulations: u32,
+}
+
+/// Exploration noise at the root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Noise {
+    /// Concentration of the Dirichlet noise; smaller is spikier. Default 0.3.
+    pub alpha: f32,
+    /// Share of the noise in the root's priors; 0 is no noise. Default 0.
+    pub fraction: f32,
+    /// Temperature of the root's priors; above 1 flattens them. Default 1.
+    pub temperature: f32,
+}
+
+impl Default for Noise {
+    fn default() -> Self {
+        Noise {
+            alpha: 0.3,
+            fraction: 0.0,
+            temperature: 1.0,
+        }
+    }
+}
+
+/// Trees that start some tokens into the greedy solution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RandomRoot {
+    /// Share of the trees that do; 0 is none. Default 0.
+    pub share: f32,
+    /// Fewest tokens. Default 1.
+    pub min_depth: usize,
+    /// Most tokens. Default 14.
+    pub max_depth: usize,
+}
+
+impl Default for RandomRoot {
+    fn default() -> Self {
+        RandomRoot {
+            share: 0.0,
+            min_depth: 1,
+            max_depth: 14,
+        }
+    }
+}
+
+impl Params {
+    /// Slots that a session needs at worst for a prompt of `prompt` tokens: every simulation may
+    /// add a whole solution.
+    pub(crate) fn worst_case_slots(&self, prompt: usize) -> usize {
+        let width = match self.rollout {
+            Rollout::Beam { width } => width.max(1),
+            _ => 1,
+        };
+        let texts = match self.stop.terminals {
+            0 => self.simulations as usize,
+            n => n.min(self.simulations as usize),
+        };
+        prompt + (texts + self.leaves + 1) * self.max_new_tokens * width
+    }
+
+    /// Whether leaves need finished texts.
+    pub(crate) fn rolls_out(&self) -> bool {
+        self.tree.lambda > 0.0
+    }
+}

@@ -1,0 +1,190 @@
+//! Playing a leaf out: jobs for the engine that own what they need, so that several can run at
+//! once.
+
+use crate::engine::{Error, Output, Request, Session, Slot};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// A job on behalf of one leaf.
+pub(super) enum Play {
+    /// Forward one token.
+    Expand(Request),
+    /// Forward `first`, which the leaf chose already, and let the policy go on.
+    Go { first: u32, request: Request },
+    /// Forward the leaf's own last token anew and draw from there: a draw needs all logits, and
+    /// the tree kept the most probable continuations only.
+    Draw(Request),
+    /// The text ends with `last`; nothing to forward.
+    End { last: u32, finished: bool },
+    /// Beam search from the leaf's own last token.
+    Beam(Beam),
+}
+
+/// What came of a job: a text after the leaf, and the states on its way.
+#[derive(Debug, Default)]
+pub(super) struct Played {
+    pub tokens: Vec<u32>,
+    pub finished: bool,
+    /// State after each of `tokens` but the last.
+    pub states: Vec<(Output, Slot)>,
+    /// Slots that no state stands for.
+    pub spare: Vec<Slot>,
+    /// Tokens forwarded.
+    pub forwarded: usize,
+}
+
+impl Play {
+    pub async fn run(self, session: &Arc<Session>) -> Result<Played, Error> {
+        match self {
+            Play::Expand(request) => {
+                let reply = session.run(request).await?;
+                Ok(Played {
+                    forwarded: reply.slots.len(),
+                    states: reply.outputs.into_iter().zip(reply.slots).collect(),
+                    ..Played::default()
+                })
+            }
+            Play::Go { first, request } => {
+                let reply = session.run(request).await?;
+                let mut tokens = vec![first];
+                tokens.extend(&reply.generated);
+                Ok(finished_play(tokens, reply.finish, reply.outputs, reply.slots, 0))
+            }
+            Play::Draw(request) => {
+                let reply = session.run(request).await?;
+                let tokens = reply.generated;
+                Ok(finished_play(tokens, reply.finish, reply.outputs, reply.slots, 1))
+            }
+            Play::End { last, finished } => Ok(Played {
+                tokens: vec![last],
+                finished,
+                ..Played::default()
+            }),
+            Play::Beam(beam) => beam.run(session).await,
+        }
+    }
+}
+
+/// `skip` leading slots stand for tokens of the leaf itself.
+fn finished_play(
+    tokens: Vec<u32>,
+    finish: crate::engine::Finish,
+    outputs: Vec<Output>,
+    slots: Vec<Slot>,
+    skip: usize,
+) -> Played {
+    let forwarded = slots.len();
+    let recorded = outputs.len() == slots.len();
+    let (spare, states) = if recorded {
+        let states = outputs.into_iter().zip(slots.iter().copied());
+        (slots[..skip].to_vec(), states.skip(skip).collect())
+    } else {
+        (slots, Vec::new())
+    };
+    Played {
+        tokens,
+        finished: finish == crate::engine::Finish::Stop,
+        states,
+        spare,
+        forwarded,
+    }
+}
+
+/// A beam search.
+pub(super) struct Beam {
+    /// Slots before the leaf's last token.
+    pub context: Vec<Slot>,
+    pub last: u32,
+    pub width: usize,
+    pub max_new_tokens: usize,
+    pub stop: Arc<[u32]>,
+}
+
+/// An unfinished text of a beam.
+#[derive(Clone)]
+struct Hypothesis {
+    tokens: Vec<u32>,
+    slots: Vec<Slot>,
+    log_prob: f32,
+}
+
+impl Beam {
+    /// Keeps the `width` most probable texts of each length; the answer is the most probable text
+    /// that ended by a stop token, or the most probable one at the limit where none did.
+    async fn run(self, session: &Arc<Session>) -> Result<Played, Error> {
+        let mut played = Played::default();
+        let mut live = vec![Hypothesis {
+            tokens: Vec::new(),
+            slots: self.context.clone(),
+            log_prob: 0.0,
+        }];
+        let mut best: Option<Hypothesis> = None;
+        for _ in 0..self.max_new_tokens {
+            let mut candidates = Vec::new();
+            for (hypothesis, output) in self.forward(session, live, &mut played).await? {
+                for (&token, &log_prob) in output.tokens.iter().zip(&output.log_probs) {
+                    let mut next = hypothesis.clone();
+                    next.tokens.push(token);
+                    next.log_prob += log_prob;
+                    candidates.push(next);
+                }
+            }
+            candidates.sort_by(|a, b| {
+                let order = b.log_prob.total_cmp(&a.log_prob);
+                order.then_with(|| a.tokens.cmp(&b.tokens))
+            });
+            candidates.truncate(self.width);
+            live = Vec::new();
+            for candidate in candidates {
+                let ended = candidate.tokens.last().is_some_and(|t| self.stop.contains(t));
+                if !ended {
+                    live.push(candidate);
+                } else if best.as_ref().is_none_or(|b| candidate.log_prob > b.log_prob) {
+                    best = Some(candidate);
+                }
+            }
+            // A text only loses probability as it grows.
+            let bar = best.as_ref().map_or(f32::NEG_INFINITY, |b| b.log_prob);
+            live.retain(|h| h.log_prob > bar);
+            if live.is_empty() {
+                break;
+            }
+        }
+        played.finished = best.is_some();
+        if let Some(text) = best.or_else(|| live.into_iter().next()) {
+            played.tokens = text.tokens;
+        }
+        Ok(played)
+    }
+
+    /// Forwards the last token of every hypothesis.
+    async fn forward(
+        &self,
+        session: &Arc<Session>,
+        live: Vec<Hypothesis>,
+        played: &mut Played,
+    ) -> Result<Vec<(Hypothesis, Output)>, Error> {
+        let mut tasks = JoinSet::new();
+        for (index, hypothesis) in live.into_iter().enumerate() {
+            let request = Request {
+                context: hypothesis.slots.clone(),
+                tokens: vec![hypothesis.tokens.last().copied().unwrap_or(self.last)],
+                top_k: self.width,
+                generate: None,
+            };
+            let session = session.clone();
+            tasks.spawn(async move { (index, hypothesis, session.run(request).await) });
+        }
+        let mut done = Vec::new();
+        while let Some(result) = tasks.join_next().await {
+            let (index, mut hypothesis, reply) = result.map_err(|_| Error::Stopped)?;
+            let reply = reply?;
+            played.forwarded += reply.slots.len();
+            played.spare.extend(&reply.slots);
+            hypothesis.slots.extend(&reply.slots);
+            done.push((index, hypothesis, reply.last().clone()));
+        }
+        done.sort_by_key(|d| d.0);
+        Ok(done.into_iter().map(|(_, h, o)| (h, o)).collect())
+    }
+}

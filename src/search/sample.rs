@@ -1,0 +1,111 @@
+//! Texts that the policy writes by itself: one greedy, or several drawn.
+
+use super::decode::{Completion, Policy};
+use super::random::seed_of;
+use super::{Error, Ledger};
+use crate::engine::{Choose, Finish, Generate, Request};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// How texts are drawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// Softmax temperature; 1 is the policy itself. Default 1.
+    pub temperature: f32,
+    /// Mass of the most probable tokens that a draw is cut to; 1 keeps all. Default 1.
+    pub top_p: f32,
+    /// Tokens of a solution at most, its stop token included. Default 256.
+    pub max_new_tokens: usize,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Params {
+            temperature: 1.0,
+            top_p: 1.0,
+            max_new_tokens: 256,
+        }
+    }
+}
+
+impl Policy {
+    /// The policy's most probable continuation, token by token.
+    ///
+    /// # Errors
+    /// An engine that refuses the prompt or has stopped.
+    pub async fn greedy(
+        &self,
+        prompt: &[u32],
+        max_new_tokens: usize,
+    ) -> Result<(Completion, Ledger), Error> {
+        let session = self.engine.session(prompt.len() + max_new_tokens).await?;
+        let reply = session
+            .run(Request {
+                context: Vec::new(),
+                tokens: prompt.to_vec(),
+                top_k: 1,
+                generate: Some(Generate {
+                    choose: Choose::Greedy,
+                    max_new_tokens,
+                    stop: self.stop.clone(),
+                    record: false,
+                }),
+            })
+            .await?;
+        let mut ledger = Ledger::default();
+        ledger.prefill(prompt.len(), self.engine.nets());
+        ledger.rollout(reply.slots.len() - prompt.len(), self.engine.nets());
+        Ok((Completion::generated(&reply), ledger))
+    }
+}
+
+/// Draws `count` texts that share the prompt's keys and values. The i-th depends on `seed` and i.
+///
+/// # Errors
+/// An engine that refuses the prompt or has stopped.
+pub async fn sample(
+    policy: &Policy,
+    prompt: &[u32],
+    count: usize,
+    params: &Params,
+    seed: u64,
+) -> Result<(Vec<Completion>, Ledger), Error> {
+    let mut ledger = Ledger::default();
+    let Some((&last, before)) = prompt.split_last() else {
+        return Err(crate::engine::Error::Empty.into());
+    };
+    let slots = prompt.len() + count * (params.max_new_tokens + 1);
+    let session = Arc::new(policy.engine.session(slots).await?);
+    let context = match before {
+        [] => Vec::new(),
+        _ => policy.prefill(&session, before, 1, &mut ledger).await?.slots,
+    };
+    let mut tasks = JoinSet::new();
+    for index in 0..count {
+        let request = policy.continuation(
+            context.clone(),
+            vec![last],
+            Choose::Sample {
+                temperature: params.temperature,
+                top_p: params.top_p,
+                seed: seed_of(seed, &[index as u64]),
+            },
+            params.max_new_tokens,
+            None,
+        );
+        let session = session.clone();
+        tasks.spawn(async move { (index, session.run(request).await) });
+    }
+    let mut drawn = Vec::with_capacity(count);
+    while let Some(result) = tasks.join_next().await {
+        let (index, reply) = result?;
+        let reply = reply?;
+        ledger.rollout(reply.slots.len(), policy.engine.nets());
+        debug_assert_ne!(reply.finish, Finish::Forwarded);
+        drawn.push((index, Completion::generated(&reply)));
+    }
+    drawn.sort_by_key(|d| d.0);
+    Ok((drawn.into_iter().map(|d| d.1).collect(), ledger))
+}

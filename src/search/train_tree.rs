@@ -1,0 +1,185 @@
+//! The search of one training question.
+
+use super::decode::{Policy, expansion};
+use super::driver::Driver;
+use super::grader::Grader;
+use super::params::{Params, Rollout};
+use super::random::{seed_of, stream};
+use super::rollout::Played;
+use super::{Error, Ledger};
+use crate::engine::{Choose, Finish, Output, Session, Slot};
+use crate::task::{Problem, Train};
+use crate::tree::{self, Tree};
+use rand::RngExt;
+use rand_distr::{Distribution, Gamma};
+use std::sync::Arc;
+
+/// A searched question.
+#[derive(Debug)]
+pub struct Searched {
+    /// The question's id in the train split.
+    pub problem: u64,
+    /// The root's context: the prompt, then `root_depth` tokens of the greedy solution.
+    pub context: Vec<u32>,
+    pub root_depth: usize,
+    pub tree: Tree,
+    pub ledger: Ledger,
+    pub simulations: u32,
+    /// Whether the policy's greedy solution is right, where it was played.
+    pub solved_greedily: Option<bool>,
+}
+
+/// Searches `problem`. All randomness comes from `seed` and the problem's id, so the result does
+/// not depend on what else runs.
+///
+/// # Errors
+/// An engine that refuses the prompt or has stopped.
+pub async fn search_problem(
+    policy: &Policy,
+    grader: &Grader,
+    problem: &Problem<Train>,
+    prompt: &[u32],
+    params: &Params,
+    seed: u64,
+) -> Result<Searched, Error> {
+    let seed = seed_of(seed, &[problem.id]);
+    let slots = params.worst_case_slots(prompt.len());
+    let session = Arc::new(policy.engine.session(slots).await?);
+    let mut ledger = Ledger::default();
+    let reply = policy
+        .prefill(&session, prompt, params.top_k, &mut ledger)
+        .await?;
+    let mut root = Root {
+        context: prompt.to_vec(),
+        slots: reply.slots.clone(),
+        output: reply.last().clone(),
+        depth: 0,
+    };
+    let mut rng = stream(seed, &[0]);
+    let grows = params.memoise && params.rollout == Rollout::Greedy && params.rolls_out();
+    let moves = rng.random::<f32>() < params.random_root.share;
+    let mut greedy = None;
+    if grows || params.skip_solved || moves {
+        let played = play_greedily(policy, &session, &root, params, &mut ledger).await?;
+        let outcome = grader.outcome(&played.tokens, played.finished);
+        greedy = Some((played, outcome));
+    }
+    let solved_greedily = greedy.as_ref().map(|(_, outcome)| *outcome > 0.0);
+    if let (true, Some((played, _))) = (moves, &mut greedy) {
+        let range = params.random_root.min_depth..=params.random_root.max_depth;
+        root.descend(played, rng.random_range(range));
+    }
+    let preamble = root.context[prompt.len()..].to_vec();
+    let tree_params = tree::Params {
+        max_depth: (params.max_new_tokens - preamble.len()) as u32,
+        ..params.tree.clone()
+    };
+    let mut driver = Driver {
+        tree: Tree::new(tree_params, expansion(&root.output)),
+        session,
+        policy,
+        params,
+        grader: Some(grader),
+        root: root.slots,
+        preamble,
+        root_token: root.context[root.context.len() - 1],
+        ledger,
+        seed,
+        simulations: 0,
+        correct_simulations: 0,
+    };
+    if let Some((played, outcome)) = greedy {
+        driver.plant(played, outcome);
+    }
+    if !(params.skip_solved && solved_greedily == Some(true)) {
+        add_noise(&mut driver.tree, params, seed);
+        driver.run(params.simulations).await?;
+    }
+    Ok(Searched {
+        problem: problem.id,
+        root_depth: root.depth,
+        context: root.context,
+        tree: driver.tree,
+        ledger: driver.ledger,
+        simulations: driver.simulations,
+        solved_greedily,
+    })
+}
+
+/// Where a tree starts.
+struct Root {
+    context: Vec<u32>,
+    slots: Vec<Slot>,
+    output: Output,
+    depth: usize,
+}
+
+impl Root {
+    /// Moves `depth` tokens into a played solution, short of its end; what lies below stays in
+    /// `played`.
+    fn descend(&mut self, played: &mut Played, depth: usize) {
+        let depth = depth.min(played.states.len());
+        self.context.extend(played.tokens.drain(..depth));
+        for (output, slot) in played.states.drain(..depth) {
+            self.slots.push(slot);
+            self.output = output;
+        }
+        self.depth = depth;
+    }
+}
+
+/// The policy's greedy solution from the root, with all its states.
+async fn play_greedily(
+    policy: &Policy,
+    session: &Session,
+    root: &Root,
+    params: &Params,
+    ledger: &mut Ledger,
+) -> Result<Played, Error> {
+    let first = root.output.tokens[0];
+    let finished = policy.stop.contains(&first);
+    let mut played = Played {
+        tokens: vec![first],
+        finished,
+        ..Played::default()
+    };
+    if finished || params.max_new_tokens <= 1 {
+        return Ok(played);
+    }
+    let request = policy.continuation(
+        root.slots.clone(),
+        vec![first],
+        Choose::Greedy,
+        params.max_new_tokens - 1,
+        Some(params.top_k),
+    );
+    let reply = session.run(request).await?;
+    ledger.rollout(reply.slots.len(), policy.engine.nets());
+    played.finished = reply.finish == Finish::Stop;
+    played.tokens.extend(reply.generated);
+    played.states = reply.outputs.into_iter().zip(reply.slots).collect();
+    Ok(played)
+}
+
+fn add_noise(tree: &mut Tree, params: &Params, seed: u64) {
+    let noise = &params.noise;
+    if noise.temperature != 1.0 {
+        tree.set_root_priors_temperature(noise.temperature);
+    }
+    if noise.fraction <= 0.0 {
+        return;
+    }
+    // A symmetric Dirichlet draw is a normalised set of gamma draws.
+    let Ok(gamma) = Gamma::new(noise.alpha, 1.0) else {
+        return;
+    };
+    let mut rng = stream(seed, &[1]);
+    let draws: Vec<f32> = (0..tree.children(tree.root()).len())
+        .map(|_| gamma.sample(&mut rng))
+        .collect();
+    let sum: f32 = draws.iter().sum();
+    if sum > 0.0 {
+        let shares: Vec<f32> = draws.iter().map(|d| d / sum).collect();
+        tree.add_root_noise(&shares, noise.fraction);
+    }
+}

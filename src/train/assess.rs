@@ -1,0 +1,100 @@
+//! Judges a value on held-out trajectories.
+
+use super::batch::VisitWeight;
+use super::example::ValueExample;
+use super::learner::{Source, hidden_states};
+use super::loss::ValueLoss;
+use super::metrics::{Scored, auc, brier, ranking};
+use super::passes::TokenPasses;
+use super::report::Assessment;
+use crate::model::{Decoder, ValueHead};
+use burn::tensor::{Int, Tensor, TensorData};
+
+/// Rows in a pass.
+const ROWS: usize = 64;
+
+/// Values of `examples` at every position that has a target, in their order: one list for each.
+///
+/// `trunk` and `head` are the pair that a search would use; neither needs autodiff.
+pub fn values(trunk: &Decoder, head: &ValueHead, examples: &[ValueExample]) -> Vec<Vec<f64>> {
+    logits(trunk, head, examples)
+        .into_iter()
+        .map(|row| row.into_iter().map(|x| (x / 2.0).tanh()).collect())
+        .collect()
+}
+
+fn logits(trunk: &Decoder, head: &ValueHead, examples: &[ValueExample]) -> Vec<Vec<f64>> {
+    let device = trunk.embedding.val().device();
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|&i| examples[i].needed());
+    let mut all = vec![Vec::new(); examples.len()];
+    // Every position counts here, visited or not.
+    let weight = VisitWeight {
+        cap: 1.0,
+        power: 0.0,
+    };
+    for chunk in order.chunks(ROWS) {
+        let rows: Vec<&ValueExample> = chunk.iter().map(|&i| &examples[i]).collect();
+        for batch in TokenPasses::of_values(&rows, ROWS, weight) {
+            let Source::Tokens(tokens) = &batch.source else {
+                continue;
+            };
+            let hidden = hidden_states(trunk, tokens, &device);
+            let mut positions = Vec::new();
+            for (row, example) in rows.iter().enumerate() {
+                let start = row * tokens.time + example.first;
+                positions.extend((0..example.targets.len()).map(|i| (start + i) as i32));
+            }
+            let n = positions.len();
+            let at = Tensor::<1, Int>::from_data(TensorData::new(positions, [n]), &device);
+            let found = crate::model::layout::floats(head.logit(hidden.select(0, at)));
+            let mut found = found.into_iter().map(f64::from);
+            for (&i, example) in chunk.iter().zip(&rows) {
+                all[i] = found.by_ref().take(example.targets.len()).collect();
+            }
+        }
+    }
+    all
+}
+
+/// Judges a value net on `examples`, which should be of questions that no fit saw.
+pub fn assess(
+    trunk: &Decoder,
+    head: &ValueHead,
+    examples: &[ValueExample],
+    loss: ValueLoss,
+    weight: VisitWeight,
+) -> Assessment {
+    let logits = logits(trunk, head, examples);
+    let (mut total, mut weights) = (0.0, 0.0);
+    let mut by_depth: [Vec<Scored>; 4] = Default::default();
+    for (example, row) in examples.iter().zip(&logits) {
+        for ((&x, &target), &visits) in row.iter().zip(&example.targets).zip(&example.weights) {
+            let w = f64::from(weight.of(visits));
+            total += w * loss.of(x, f64::from(target));
+            weights += w;
+        }
+        let last = row.len() - 1;
+        let places = [0, last / 3, 2 * last / 3, last];
+        for (depth, place) in by_depth.iter_mut().zip(places) {
+            depth.push(Scored {
+                question: example.question,
+                score: (row[place] / 2.0).tanh(),
+                correct: example.outcome > 0.0,
+            });
+        }
+    }
+    let scores = |items: &[Scored]| -> Vec<(f64, bool)> {
+        items.iter().map(|s| (s.score, s.correct)).collect()
+    };
+    let pooled: Vec<(f64, bool)> = by_depth.iter().flat_map(|d| scores(d)).collect();
+    let probabilities: Vec<(f64, bool)> = pooled.iter().map(|s| ((s.0 + 1.0) / 2.0, s.1)).collect();
+    Assessment {
+        trajectories: examples.len(),
+        loss: (weights > 0.0).then(|| total / weights),
+        brier: brier(&probabilities),
+        auc: auc(&pooled),
+        auc_by_depth: by_depth.each_ref().map(|d| auc(&scores(d))),
+        ranking: by_depth.each_ref().map(|d| ranking(d)),
+    }
+}

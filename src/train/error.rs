@@ -1,0 +1,46 @@
+//! What can go wrong in a fit.
+
+use std::path::PathBuf;
+
+/// Why a fit did not start or did not finish.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{fit} fit: there are no {what}; collect more traces or lower `validation`")]
+    NoExamples {
+        fit: &'static str,
+        what: &'static str,
+    },
+    #[error("{fit} fit: `{key}` is {found}, but {expected} is needed")]
+    Param {
+        fit: &'static str,
+        key: &'static str,
+        found: String,
+        expected: &'static str,
+    },
+    #[error("{fit} fit: example {index} (question {question}): {problem}")]
+    Example {
+        fit: &'static str,
+        index: usize,
+        question: u64,
+        problem: String,
+    },
+    #[error(
+        "{fit} fit stopped at step {step}: the {what} is {value}; lower `lr` or `clip_norm`, and check \
+         the examples of that step. The weights from before the fit are untouched"
+    )]
+    NonFinite {
+        fit: &'static str,
+        /// Optimiser step, counted from 0.
+        step: usize,
+        what: &'static str,
+        value: f64,
+    },
+    #[error("{fit} fit: {path}: {problem}; remove the folder to start this fit again")]
+    Checkpoint {
+        fit: &'static str,
+        path: PathBuf,
+        problem: String,
+    },
+    #[error("{fit} fit: {problem}")]
+    Training { fit: &'static str, problem: String },
+}

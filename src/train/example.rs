@@ -1,0 +1,177 @@
+//! What a fit learns from: token sequences with a target for each position that counts.
+
+use super::error::Error;
+use crate::model::Config;
+
+/// A trajectory with a target at every position of it, so that one pass trains every prefix.
+///
+/// The head reads the hidden state at position `p` and predicts the mean return of the prefix that
+/// ends there (`tokens[..=p]`).
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ValueExample {
+    /// Prompt and solution.
+    pub tokens: Vec<u32>,
+    /// Position that `targets[0]` belongs to: the last prompt token.
+    pub first: usize,
+    /// Mean returns in [-1, 1]; `targets[i]` belongs to position `first + i`.
+    pub targets: Vec<f32>,
+    /// Visits behind each target; a position of weight 0 is left out.
+    pub weights: Vec<f32>,
+    /// Identity of the question, for splits and for ranking within a question.
+    pub question: u64,
+    /// Return of the trajectory itself, +1 or -1.
+    pub outcome: f32,
+}
+
+/// A solution to imitate.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PolicyExample {
+    /// Prompt and solution, the stop token included.
+    pub tokens: Vec<u32>,
+    /// Number of prompt tokens: the loss is on predicting `tokens[first..]`.
+    pub first: usize,
+    /// Weight of each of its tokens in the loss.
+    pub weight: f32,
+    /// Identity of the question, for splits.
+    pub question: u64,
+}
+
+impl ValueExample {
+    /// Number of leading tokens that the targets need.
+    pub fn needed(&self) -> usize {
+        self.first + self.targets.len()
+    }
+
+    /// Checks that the example fits itself and the model.
+    ///
+    /// # Errors
+    /// [`Error::Example`] naming `index` and what is wrong.
+    pub fn check(&self, fit: &'static str, index: usize, config: &Config) -> Result<(), Error> {
+        let problem = if self.targets.is_empty() {
+            "it has no targets".to_string()
+        } else if self.targets.len() != self.weights.len() {
+            format!(
+                "it has {} targets but {} weights",
+                self.targets.len(),
+                self.weights.len()
+            )
+        } else if self.needed() > self.tokens.len() {
+            format!(
+                "its targets reach position {} of {} tokens",
+                self.needed() - 1,
+                self.tokens.len()
+            )
+        } else if let Some(t) = self.targets.iter().find(|t| !(-1.0..=1.0).contains(*t)) {
+            format!("target {t} is outside [-1, 1]")
+        } else if let Some(w) = self.weights.iter().find(|w| !(w.is_finite() && **w >= 0.0)) {
+            format!("weight {w} is not a count of visits")
+        } else {
+            match tokens_problem(&self.tokens, config) {
+                None => return Ok(()),
+                Some(problem) => problem,
+            }
+        };
+        Err(Error::Example {
+            fit,
+            index,
+            question: self.question,
+            problem,
+        })
+    }
+}
+
+impl PolicyExample {
+    /// Checks that the example fits itself and the model.
+    ///
+    /// # Errors
+    /// [`Error::Example`] naming `index` and what is wrong.
+    pub fn check(&self, fit: &'static str, index: usize, config: &Config) -> Result<(), Error> {
+        let problem = if self.first == 0 || self.first >= self.tokens.len() {
+            format!(
+                "{} of its {} tokens are prompt; it needs at least one prompt and one solution token",
+                self.first,
+                self.tokens.len()
+            )
+        } else if !(self.weight.is_finite() && self.weight > 0.0) {
+            format!("its weight {} is not positive", self.weight)
+        } else {
+            match tokens_problem(&self.tokens, config) {
+                None => return Ok(()),
+                Some(problem) => problem,
+            }
+        };
+        Err(Error::Example {
+            fit,
+            index,
+            question: self.question,
+            problem,
+        })
+    }
+}
+
+fn tokens_problem(tokens: &[u32], config: &Config) -> Option<String> {
+    if tokens.len() > config.max_position_embeddings {
+        return Some(format!(
+            "it has {} tokens, the model's context is {}",
+            tokens.len(),
+            config.max_position_embeddings
+        ));
+    }
+    let token = tokens.iter().find(|t| **t as usize >= config.vocab_size)?;
+    Some(format!(
+        "token {token} is not in the model's vocabulary of {}",
+        config.vocab_size
+    ))
+}
+
+/// Splits examples by question: those of about `fraction` of the questions are held out.
+///
+/// The same question and seed fall on the same side in every iteration, and all trajectories of a
+/// question fall on one side. Returns (training, held out).
+pub fn split_by_question<T: Clone>(
+    examples: &[T],
+    question: impl Fn(&T) -> u64,
+    fraction: f64,
+    seed: u64,
+) -> (Vec<T>, Vec<T>) {
+    let (held_out, training): (Vec<T>, Vec<T>) = examples
+        .iter()
+        .cloned()
+        .partition(|e| is_held_out(question(e), fraction, seed));
+    (training, held_out)
+}
+
+/// Whether a question belongs to the held-out `fraction`.
+pub fn is_held_out(question: u64, fraction: f64, seed: u64) -> bool {
+    let unit = (mix(question ^ mix(seed)) >> 11) as f64 / (1u64 << 53) as f64;
+    unit < fraction
+}
+
+/// SplitMix64's finaliser (Steele et al., 2014): a hash that is the same on every machine.
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_stays_on_one_side_and_the_fraction_is_met() {
+        let examples: Vec<(u64, usize)> = (0..4000).map(|i| (i % 1000, i as usize)).collect();
+        let (training, held_out) = split_by_question(&examples, |e| e.0, 0.2, 7);
+        assert_eq!(training.len() + held_out.len(), 4000);
+        assert!(held_out.len().is_multiple_of(4));
+        assert!((600..1000).contains(&held_out.len()), "{}", held_out.len());
+        assert!(held_out.iter().all(|h| training.iter().all(|t| t.0 != h.0)));
+        assert_ne!(
+            held_out,
+            split_by_question(&examples, |e| e.0, 0.2, 8).1,
+            "the seed must matter"
+        );
+        assert!(split_by_question(&examples, |e| e.0, 0.0, 7).1.is_empty());
+    }
+}

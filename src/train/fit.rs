@@ -1,0 +1,253 @@
+//! What all fits share: one run of burn-train's supervised training.
+
+use super::error::Error;
+use super::feed::{ListLoader, StepLoader};
+use super::learner::{Batch, Objective, Shared, State, Trainee};
+use super::optimiser::{self, Settings};
+use super::passes::Passes;
+use super::report::{Feed, FitReport, StepMetric, Totals, ValidMetric, lock};
+use super::schedule::Schedule;
+use super::silent::Silent;
+use crate::model::{Decoder, ValueHead};
+use crate::monitor::Monitor;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::store::ModuleRecord;
+use burn::tensor::Tensor;
+use burn_train::checkpoint::KeepLastNCheckpoints;
+use burn_train::{Interrupter, Learner, SupervisedTraining};
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Where a fit reports and keeps its checkpoints.
+#[derive(Clone)]
+pub struct Context<'a> {
+    pub monitor: &'a Monitor,
+    /// Folder for checkpoints; a fit that finds some there goes on from the last. `None`: none are
+    /// written.
+    pub folder: Option<&'a Path>,
+    /// Step number under which the first step is reported, so that the curves of successive fits
+    /// follow each other.
+    pub first_step: u64,
+}
+
+impl<'a> Context<'a> {
+    /// Reports from step 0 and keeps no checkpoints.
+    pub fn new(monitor: &'a Monitor) -> Self {
+        Context {
+            monitor,
+            folder: None,
+            first_step: 0,
+        }
+    }
+}
+
+/// Everything that [`run`] needs.
+pub(crate) struct Job {
+    pub objective: Objective,
+    pub settings: Settings,
+    pub schedule: Schedule,
+    pub steps: usize,
+    /// Passes in an optimiser step.
+    pub parts: usize,
+    /// Steps between checkpoints; 0 for none.
+    pub checkpoint_every: usize,
+    pub passes: Arc<dyn Passes>,
+    pub valid: Vec<Batch>,
+    /// Prefix of the reported tags.
+    pub prefix: &'static str,
+    pub trunk: Option<Decoder>,
+    pub head: Option<ValueHead>,
+}
+
+/// Trains what is not frozen in the job's modules. They come back without autodiff.
+pub(crate) fn run(
+    mut job: Job,
+    context: &Context<'_>,
+) -> Result<(Option<Decoder>, Option<ValueHead>, FitReport), Error> {
+    let started = Instant::now();
+    let fit = job.objective.fit;
+    let epoch = match job.checkpoint_every {
+        0 => job.steps,
+        every => every.min(job.steps),
+    };
+    let folder = context.folder.filter(|_| job.checkpoint_every > 0);
+    let resumed = folder.map_or(0, last_checkpoint);
+    let done = (resumed * epoch).min(job.steps);
+    job.objective.first_step = done;
+    let interrupter = Interrupter::new();
+    let shared = Shared {
+        objective: job.objective,
+        interrupter: interrupter.clone(),
+        outbox: Arc::default(),
+        state: Arc::new(Mutex::new(State::default())),
+    };
+    let trainee = Trainee {
+        trunk: job.trunk,
+        head: job.head,
+        shared: shared.clone(),
+    };
+    if let Some(folder) = folder.filter(|_| resumed > 0) {
+        check_checkpoint(&trainee, folder, resumed, fit)?;
+    }
+    let bar = context
+        .monitor
+        .progress(&format!("{fit} fit"), job.steps as u64);
+    bar.set(done as u64);
+    let feed = Feed {
+        monitor: context.monitor.clone(),
+        bar: Arc::new(bar),
+        prefix: job.prefix,
+        first_step: context.first_step + done as u64,
+        outbox: shared.outbox.clone(),
+        totals: Arc::new(Mutex::new(Totals::default())),
+    };
+    let totals = feed.totals.clone();
+    let train = StepLoader {
+        passes: job.passes,
+        steps: job.steps,
+        parts: job.parts,
+        epoch,
+        next: Arc::new(AtomicUsize::new(done)),
+    };
+    let mut training = SupervisedTraining::new(
+        folder.unwrap_or(Path::new("")),
+        Arc::new(train),
+        Arc::new(ListLoader(Arc::new(job.valid))),
+    )
+    .num_epochs(job.steps.div_ceil(epoch.max(1)))
+    .with_interrupter(interrupter)
+    .with_application_logger(None)
+    .with_metric_logger(Silent)
+    .renderer(Box::new(Silent))
+    .metric_train(StepMetric(feed.clone()))
+    .metric_valid(ValidMetric(feed));
+    if job.parts > 1 {
+        training = training.grads_accumulation(job.parts);
+    }
+    if folder.is_some() {
+        training = training
+            .with_default_checkpointers()
+            .with_checkpointing_strategy(KeepLastNCheckpoints::new(2));
+        if resumed > 0 {
+            training = training.checkpoint(resumed);
+        }
+    }
+    let learner = Learner::new(trainee, optimiser::adamw(&job.settings), job.schedule);
+    let result = training.launch(learner);
+    if let Some(failure) = lock(&shared.state).failure.take() {
+        return Err(failure);
+    }
+    if let Some(error) = result.error {
+        return Err(Error::Training {
+            fit,
+            problem: error.to_string(),
+        });
+    }
+    let totals = *lock(&totals);
+    let report = FitReport {
+        steps: job.steps,
+        examples: 0,
+        train_loss: totals.loss,
+        valid_loss: totals.valid_loss,
+        value: None,
+        tokens: totals.tokens,
+        seconds: started.elapsed().as_secs_f64(),
+        grad_norm: totals.grad_norm / totals.steps.max(1) as f64,
+    };
+    Ok((result.model.trunk, result.model.head, report))
+}
+
+const PARTS: [&str; 3] = ["model", "optim", "scheduler"];
+
+/// The last epoch of which all parts were saved; 0 if there is none. Each part is written under
+/// another name and renamed, so a part that exists is whole.
+fn last_checkpoint(folder: &Path) -> usize {
+    let folder = folder.join("checkpoint");
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        return 0;
+    };
+    entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            let epoch = name.strip_prefix("model-")?.strip_suffix(".bpk")?;
+            epoch.parse::<usize>().ok()
+        })
+        .filter(|epoch| {
+            PARTS
+                .iter()
+                .all(|part| folder.join(format!("{part}-{epoch}.bpk")).exists())
+        })
+        .max()
+        .unwrap_or(0)
+}
+
+/// Finds out before the fit whether the checkpoint is one of this model.
+fn check_checkpoint(
+    trainee: &Trainee,
+    folder: &Path,
+    epoch: usize,
+    fit: &'static str,
+) -> Result<(), Error> {
+    let path = folder.join("checkpoint").join(format!("model-{epoch}.bpk"));
+    ModuleRecord::load(&path)
+        .and_then(|record| trainee.clone().try_load_record(record))
+        .map(drop)
+        .map_err(|error| Error::Checkpoint {
+            fit,
+            path,
+            problem: format!("it is not a checkpoint of this model ({error})"),
+        })
+}
+
+/// Puts `module` on the autodiff backend with gradients for the parameters whose path (such as
+/// `layers.3.qkv.weight`) `free` accepts, and for no others.
+pub(crate) fn free<M: Module>(module: M, free: impl Fn(&str) -> bool) -> M {
+    struct Freeze<F> {
+        path: Vec<String>,
+        free: F,
+    }
+    impl<F: Fn(&str) -> bool> ModuleMapper for Freeze<F> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_string());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let free = (self.free)(&self.path.join("."));
+            param.set_require_grad(free)
+        }
+    }
+    module.train().map(&mut Freeze {
+        path: Vec::new(),
+        free,
+    })
+}
+
+/// [`free`] for the last `last` layers and the final norm of a decoder; `last` 0 means everything.
+pub(crate) fn free_last_layers(decoder: Decoder, last: usize) -> Decoder {
+    let layers = decoder.layers.len();
+    let first = if last == 0 {
+        0
+    } else {
+        layers.saturating_sub(last)
+    };
+    free(decoder, |path| match path.strip_prefix("layers.") {
+        Some(rest) => rest
+            .split('.')
+            .next()
+            .and_then(|index| index.parse::<usize>().ok())
+            .is_some_and(|index| index >= first),
+        None => last == 0 || path.starts_with("norm."),
+    })
+}
+
+/// Number of optimiser steps: `steps`, or where that is 0 as many as make `epochs` passes.
+pub(crate) fn step_count(steps: usize, epochs: f64, examples: usize, batch: usize) -> usize {
+    if steps > 0 {
+        return steps;
+    }
+    ((epochs * examples as f64 / batch.max(1) as f64).floor() as usize).max(1)
+}

@@ -1,0 +1,217 @@
+//! Fits policy and value on one trunk, as AlphaZero does: one forward pass gives prior and value.
+
+use super::assess::assess;
+use super::batch::VisitWeight;
+use super::check::{Check, optimiser_methods};
+use super::error::Error;
+use super::example::{PolicyExample, ValueExample, is_held_out};
+use super::fit::{Context, Job, free, free_last_layers, run, step_count};
+use super::learner::{LOGITS_AT_ONCE, Objective};
+use super::loss::ValueLoss;
+use super::passes::TokenPasses;
+use super::report::FitReport;
+use super::schedule::Decay;
+use crate::model::{Decoder, ValueHead};
+use std::sync::Arc;
+
+const FIT: &str = "joint";
+
+/// How policy and value are fitted together.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// Factor of the value loss beside the cross-entropy. Default 1.
+    pub value_scale: f64,
+    /// Layers that move, the last ones; 0 for all weights. Default 0.
+    pub last_layers: usize,
+    /// The loss: `bce` or `mse`. Default `bce`.
+    pub loss: ValueLoss,
+    /// A target weighs `min(visits, weight_cap) ^ weight_power`. Default 8.
+    pub weight_cap: f64,
+    /// See `weight_cap`. Default 0.5.
+    pub weight_power: f64,
+    /// Optimiser steps; 0 takes `epochs` of the value examples instead. Default 600.
+    pub steps: usize,
+    /// Passes over the value examples, where `steps` is 0. Default 4.
+    pub epochs: f64,
+    /// Solutions in an optimiser step. Default 48.
+    pub policy_batch: usize,
+    /// Trajectories in an optimiser step. Default 48.
+    pub value_batch: usize,
+    /// Forward and backward passes that an optimiser step is cut into, to save memory; the result is
+    /// that of one pass up to rounding. Default 1.
+    pub accumulation: usize,
+    /// Peak learning rate. Default 1.5e-3.
+    pub lr: f64,
+    /// How the learning rate falls: `cosine`, `linear` or `constant`. Default `linear`.
+    pub decay: Decay,
+    /// Warm-up: a number of steps, or below 1 a fraction of all steps. Default 30.
+    pub warmup: f64,
+    /// Share of `lr` that is left at the end. Default 0.05.
+    pub final_lr_fraction: f64,
+    /// AdamW's weight decay of matrices, per step and unit of learning rate. Default 0.05.
+    pub weight_decay: f64,
+    /// AdamW's decay of the mean gradient. Default 0.9.
+    pub beta1: f64,
+    /// AdamW's decay of the mean squared gradient. Default 0.98.
+    pub beta2: f64,
+    /// AdamW's floor under the root of the mean squared gradient. Default 1e-8.
+    pub epsilon: f64,
+    /// Limit of the gradient's global norm. Default 1.
+    pub clip_norm: f64,
+    /// Weight of prompt tokens in the cross-entropy relative to solution tokens. Default 0.
+    pub prompt_weight: f64,
+    /// Share of the questions held out to validate on. Default 0.05.
+    pub validation: f64,
+    /// Steps between checkpoints, each followed by a validation; 0 for none. Default 0.
+    pub checkpoint_every: usize,
+    /// Seed of the order of the examples. Default 0.
+    pub seed: u64,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Params {
+            value_scale: 1.0,
+            last_layers: 0,
+            loss: ValueLoss::Bce,
+            weight_cap: 8.0,
+            weight_power: 0.5,
+            steps: 600,
+            epochs: 4.0,
+            policy_batch: 48,
+            value_batch: 48,
+            accumulation: 1,
+            lr: 1.5e-3,
+            decay: Decay::Linear,
+            warmup: 30.0,
+            final_lr_fraction: 0.05,
+            weight_decay: 0.05,
+            beta1: 0.9,
+            beta2: 0.98,
+            epsilon: 1e-8,
+            clip_norm: 1.0,
+            prompt_weight: 0.0,
+            validation: 0.05,
+            checkpoint_every: 0,
+            seed: 0,
+        }
+    }
+}
+
+optimiser_methods!(Params, FIT);
+
+impl Params {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`Error::Param`] for the first that is out of its range.
+    pub fn check(&self) -> Result<(), Error> {
+        self.check_optimiser()?;
+        let check = Check(FIT);
+        check.positive("value_scale", self.value_scale)?;
+        check.at_least_one("policy_batch", self.policy_batch)?;
+        check.at_least_one("value_batch", self.value_batch)?;
+        check.not_negative("prompt_weight", self.prompt_weight)?;
+        check.positive("weight_cap", self.weight_cap)?;
+        check.not_negative("weight_power", self.weight_power)
+    }
+
+    /// How visits weigh.
+    pub fn visit_weight(&self) -> VisitWeight {
+        VisitWeight {
+            cap: self.weight_cap as f32,
+            power: self.weight_power as f32,
+        }
+    }
+}
+
+/// Fits `policy` and `head` on one trunk: every step minimises
+/// `value_scale * value loss + cross-entropy` over a batch of trajectories and one of solutions,
+/// which share a pass. Questions are held out of both.
+///
+/// # Errors
+/// Parameters or examples that cannot be used (before any work), a loss or gradient that is not
+/// finite, and checkpoints that cannot be read or written.
+pub fn fit_joint(
+    policy: &Decoder,
+    head: &ValueHead,
+    values: &[ValueExample],
+    solutions: &[PolicyExample],
+    params: &Params,
+    context: &Context<'_>,
+) -> Result<(Decoder, ValueHead, FitReport), Error> {
+    params.check()?;
+    for (index, example) in values.iter().enumerate() {
+        example.check(FIT, index, policy.config())?;
+    }
+    for (index, example) in solutions.iter().enumerate() {
+        example.check(FIT, index, policy.config())?;
+    }
+    let held_out = |question| is_held_out(question, params.validation, params.seed);
+    let (valid, values): (Vec<ValueExample>, Vec<ValueExample>) =
+        values.iter().cloned().partition(|e| held_out(e.question));
+    let solutions: Vec<PolicyExample> = solutions
+        .iter()
+        .filter(|e| !held_out(e.question))
+        .cloned()
+        .collect();
+    let weight = params.visit_weight();
+    let missing = if !values.iter().any(|e| e.weights.iter().any(|w| *w > 0.0)) {
+        Some("visited positions to train on")
+    } else if solutions.is_empty() {
+        Some("solutions to train on")
+    } else {
+        None
+    };
+    if let Some(what) = missing {
+        return Err(Error::NoExamples { fit: FIT, what });
+    }
+    let count = values.len() + solutions.len();
+    let value_batch = params.value_batch.min(values.len());
+    let policy_batch = params.policy_batch.min(solutions.len());
+    let parts = params.accumulation.min(value_batch).min(policy_batch);
+    let steps = step_count(
+        params.steps,
+        params.epochs,
+        values.len(),
+        params.value_batch,
+    );
+    let all: Vec<&ValueExample> = valid.iter().collect();
+    let job = Job {
+        objective: Objective {
+            fit: FIT,
+            value_loss: params.loss,
+            value_scale: params.value_scale,
+            clip_norm: params.clip_norm,
+            logits_at_once: LOGITS_AT_ONCE,
+            first_step: 0,
+        },
+        settings: params.settings(),
+        schedule: params.schedule(steps),
+        steps,
+        parts,
+        checkpoint_every: params.checkpoint_every,
+        valid: TokenPasses::of_values(&all, value_batch.div_ceil(parts), weight),
+        passes: Arc::new(TokenPasses {
+            prompt_weight: params.prompt_weight as f32,
+            parts,
+            ..TokenPasses::new(weight)
+                .with_policy(solutions, policy_batch, steps, params.seed)
+                .with_values(values, value_batch, steps, params.seed)
+        }),
+        prefix: "joint",
+        trunk: Some(free_last_layers(policy.clone(), params.last_layers)),
+        head: Some(free(head.clone(), |_| true)),
+    };
+    let (trunk, new_head, mut report) = run(job, context)?;
+    let trunk = trunk.unwrap_or_else(|| policy.clone());
+    let head = new_head.unwrap_or_else(|| head.clone());
+    report.examples = count;
+    if !valid.is_empty() {
+        let judged = assess(&trunk, &head, &valid, params.loss, weight);
+        judged.report(context, report.steps);
+        report.value = Some(judged);
+    }
+    Ok((trunk, head, report))
+}

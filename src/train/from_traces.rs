@@ -1,0 +1,194 @@
+//! From traces to what the fits learn from: trajectories with a target at every position, and the
+//! solutions worth imitating.
+
+use super::example::{PolicyExample, ValueExample};
+use crate::trace::{NodeRecord, TreeRecord};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// Which texts of a tree are learned from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// Trajectories of a question that the value learns from, half of them right where there are
+    /// enough of both; 0 takes all. Default 8.
+    pub trajectories: usize,
+    /// Right solutions of a question that the policy imitates, the most probable ones; 0 takes
+    /// all. With few possible answers many a text is right by luck, the most probable one least.
+    /// Default 1.
+    pub solutions: usize,
+    /// Iterations whose traces are learned from, the latest ones; 0 takes all. Default 0.
+    pub window: usize,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Params {
+            trajectories: 8,
+            solutions: 1,
+            window: 0,
+        }
+    }
+}
+
+/// A finished text of a tree.
+struct Text {
+    /// Node indices from the root to the end.
+    nodes: Vec<usize>,
+    /// Targets and weights at these nodes.
+    targets: Vec<f32>,
+    weights: Vec<f32>,
+    outcome: f32,
+    log_prob: f64,
+}
+
+/// The trajectories of `trees` that the value learns from.
+///
+/// A position's target is its node's mean return, its weight the node's visits; a node that several
+/// texts share counts in the first of them only. The stop token is never forwarded in a search, so
+/// it has no position of its own.
+pub fn value_examples(trees: &[TreeRecord], params: &Params, seed: u64) -> Vec<ValueExample> {
+    let mut examples = Vec::new();
+    for tree in trees {
+        for text in chosen(tree, params.trajectories, seed) {
+            let steps = text.nodes.len() - 1;
+            let ends_by_stop = tree.nodes[text.nodes[steps]].terminal;
+            let forwarded = steps - usize::from(ends_by_stop);
+            let mut tokens = tree.prompt.clone();
+            tokens.extend(
+                text.nodes[1..=forwarded]
+                    .iter()
+                    .map(|&n| tree.nodes[n].token),
+            );
+            examples.push(ValueExample {
+                first: tree.prompt.len() - 1,
+                tokens,
+                targets: text.targets[..=forwarded].to_vec(),
+                weights: text.weights[..=forwarded].to_vec(),
+                question: tree.problem,
+                outcome: text.outcome,
+            });
+        }
+    }
+    examples
+}
+
+/// The right solutions of `trees` that the policy imitates. The solutions of a question share a
+/// weight of 1.
+pub fn policy_examples(trees: &[TreeRecord], params: &Params) -> Vec<PolicyExample> {
+    let mut examples = Vec::new();
+    for tree in trees {
+        let mut right: Vec<Text> = texts(tree)
+            .into_iter()
+            .filter(|text| text.outcome > 0.0)
+            .collect();
+        // Stable: texts of equal probability keep the order of the tree.
+        right.sort_by(|a, b| b.log_prob.total_cmp(&a.log_prob));
+        if params.solutions > 0 {
+            right.truncate(params.solutions);
+        }
+        let weight = 1.0 / right.len().max(1) as f32;
+        for text in right {
+            let mut tokens = tree.prompt.clone();
+            tokens.extend(text.nodes[1..].iter().map(|&n| tree.nodes[n].token));
+            examples.push(PolicyExample {
+                tokens,
+                first: tree.prompt_len(),
+                weight,
+                question: tree.problem,
+            });
+        }
+    }
+    examples
+}
+
+/// At most `limit` texts of a tree, half of them right where there are enough of both.
+fn chosen(tree: &TreeRecord, limit: usize, seed: u64) -> Vec<Text> {
+    let mut all = texts(tree);
+    if limit == 0 {
+        return all;
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(
+        seed ^ tree.problem.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(tree.iteration) << 48,
+    );
+    all.shuffle(&mut rng);
+    let (mut right, mut wrong): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|text| text.outcome > 0.0);
+    let half = limit / 2;
+    let (rights, wrongs) = (right.len(), wrong.len());
+    right.truncate(half.max(limit.saturating_sub(wrongs)));
+    wrong.truncate((limit - half).max(limit.saturating_sub(rights)));
+    right.extend(wrong);
+    right.truncate(limit);
+    right
+}
+
+/// All finished texts of a tree with a known outcome, depth first, more probable tokens first.
+fn texts(tree: &TreeRecord) -> Vec<Text> {
+    let nodes = &tree.nodes;
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    for (index, node) in nodes.iter().enumerate() {
+        if let Some(parent) = node.parent {
+            children[parent as usize].push(index);
+        }
+    }
+    for (index, below) in children.iter_mut().enumerate() {
+        below.sort_by_key(|&child| rank(&nodes[index], nodes[child].token));
+    }
+    let mut owned = vec![false; nodes.len()];
+    let mut found = Vec::new();
+    let mut stack = vec![0];
+    while let Some(index) = stack.pop() {
+        if let (true, Some(outcome)) = (nodes[index].terminal, nodes[index].outcome) {
+            found.push(text(nodes, index, outcome, &mut owned));
+        }
+        stack.extend(children[index].iter().rev());
+    }
+    found
+}
+
+fn text(nodes: &[NodeRecord], end: usize, outcome: f32, owned: &mut [bool]) -> Text {
+    let up = |&index: &usize| nodes[index].parent.map(|p| p as usize);
+    let mut path: Vec<usize> = std::iter::successors(Some(end), up).collect();
+    path.reverse();
+    let mut log_prob = 0.0;
+    for pair in path.windows(2) {
+        let (parent, child) = (&nodes[pair[0]], &nodes[pair[1]]);
+        let rank = rank(parent, child.token);
+        log_prob += f64::from(parent.child_log_probs.get(rank).copied().unwrap_or(-20.0));
+    }
+    let mut targets = Vec::with_capacity(path.len());
+    let mut weights = Vec::with_capacity(path.len());
+    for &index in &path {
+        let node = &nodes[index];
+        let target = if node.visits > 0 {
+            Some((node.return_sum / f64::from(node.visits)) as f32)
+        } else {
+            node.outcome
+        };
+        let first = !std::mem::replace(&mut owned[index], true);
+        targets.push(target.unwrap_or(0.0));
+        weights.push(if first && target.is_some() {
+            node.visits.max(1) as f32
+        } else {
+            0.0
+        });
+    }
+    Text {
+        nodes: path,
+        targets,
+        weights,
+        outcome,
+        log_prob,
+    }
+}
+
+/// Place of `token` among a node's continuations; past the end where it is none of them.
+fn rank(node: &NodeRecord, token: u32) -> usize {
+    node.child_tokens
+        .iter()
+        .position(|&t| t == token)
+        .unwrap_or(node.child_tokens.len())
+}

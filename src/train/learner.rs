@@ -1,0 +1,335 @@
+//! The module that burn-train trains: a trunk, a value head, or both on one trunk.
+
+use super::batch::{Rows, Targets};
+use super::error::Error;
+use super::loss::{ValueLoss, cross_entropy};
+use super::optimiser;
+use super::report::{Outbox, StepReport, lock};
+use crate::model::{Decoder, ValueHead};
+use burn::module::Module;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_train::{InferenceStep, Interrupter, TrainOutput, TrainStep};
+use std::sync::{Arc, Mutex};
+
+/// Logits that are held at once; above this the vocabulary projection goes in pieces. A Qwen2
+/// vocabulary of 152k allows 110 positions, which is 67 MB a copy.
+pub(crate) const LOGITS_AT_ONCE: usize = 1 << 24;
+
+/// What a pass computes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Objective {
+    pub fit: &'static str,
+    pub value_loss: ValueLoss,
+    /// Factor of the value loss where both losses are fitted.
+    pub value_scale: f64,
+    /// Limit of the gradient's global norm.
+    pub clip_norm: f64,
+    /// Logits that are held at once.
+    pub logits_at_once: usize,
+    /// Optimiser steps done before this process began (a resumed fit).
+    pub first_step: usize,
+}
+
+/// Where the hidden states come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// A pass of the trunk.
+    Tokens(Rows),
+    /// `[n, hidden]`, computed before: the trunk is frozen.
+    Hidden(Tensor<2>),
+}
+
+/// One pass: rows, and the positions whose losses are summed. Rows of both kinds share the pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    pub source: Source,
+    pub policy: Option<Targets<i32>>,
+    pub value: Option<Targets<f32>>,
+}
+
+/// What all clones of a [`Trainee`] share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub objective: Objective,
+    pub interrupter: Interrupter,
+    pub outbox: Arc<Mutex<Outbox>>,
+    pub state: Arc<Mutex<State>>,
+}
+
+/// The optimiser step in progress.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub steps: usize,
+    pub current: StepReport,
+    pub failure: Option<Error>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.objective.fmt(f)
+    }
+}
+
+impl Shared {
+    /// Stops the fit; the first failure is the one that is told.
+    fn fail(&self, what: &'static str, value: f64) {
+        let mut state = lock(&self.state);
+        let step = self.objective.first_step + state.steps;
+        state.failure.get_or_insert(Error::NonFinite {
+            fit: self.objective.fit,
+            step,
+            what,
+            value,
+        });
+        self.interrupter.stop(Some("a number is not finite"));
+    }
+
+    fn failed(&self) -> bool {
+        lock(&self.state).failure.is_some()
+    }
+}
+
+/// Decoder and value head under training.
+#[derive(Module, Debug)]
+pub(crate) struct Trainee {
+    pub trunk: Option<Decoder>,
+    pub head: Option<ValueHead>,
+    #[module(skip)]
+    pub shared: Shared,
+}
+
+/// `[n]` integers on `device`.
+fn ints(data: &[i32], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(data.to_vec(), [data.len()]), device)
+}
+
+/// `[n]` numbers, each divided by `by`.
+fn floats(data: &[f32], by: f64, device: &Device) -> Tensor<1> {
+    let data: Vec<f32> = data.iter().map(|x| (f64::from(*x) / by) as f32).collect();
+    let n = data.len();
+    Tensor::from_data(TensorData::new(data, [n]), device)
+}
+
+fn read(scalar: &Tensor<1>) -> f64 {
+    f64::from(scalar.clone().inner().into_scalar::<f32>())
+}
+
+/// Hidden states of right-padded rows, flattened: `[rows * time, hidden]`.
+pub(crate) fn hidden_states(trunk: &Decoder, rows: &Rows, device: &Device) -> Tensor<2> {
+    let tokens = ints(&rows.tokens, device).reshape([rows.rows, rows.time]);
+    let hidden = trunk.hidden(tokens);
+    let [batch, time, width] = hidden.dims();
+    hidden.reshape([batch * time, width])
+}
+
+impl Trainee {
+    fn device(&self) -> Device {
+        let first = self.devices().into_iter().next().unwrap_or_default();
+        // Inputs need no gradient; their device only has to be that of the parameters.
+        first.inner()
+    }
+
+    fn hidden(&self, source: &Source, device: &Device) -> Tensor<2> {
+        match (source, &self.trunk) {
+            (Source::Hidden(hidden), _) => hidden.clone(),
+            (Source::Tokens(rows), Some(trunk)) => hidden_states(trunk, rows, device),
+            (Source::Tokens(_), None) => unreachable!("token batches are made for fits of a trunk"),
+        }
+    }
+
+    /// The value loss over `targets`, divided by their total.
+    fn value_loss(&self, hidden: &Tensor<2>, targets: &Targets<f32>) -> Option<Tensor<1>> {
+        let head = self.head.as_ref().filter(|_| !targets.wanted.is_empty())?;
+        let device = self.device();
+        let at = hidden.clone().select(0, ints(&targets.positions, &device));
+        Some(self.shared.objective.value_loss.sum(
+            head.logit(at),
+            floats(&targets.wanted, 1.0, &device),
+            floats(&targets.weights, targets.total, &device),
+        ))
+    }
+
+    /// The cross-entropy over rows `range` of the selected `hidden`.
+    fn policy_part(
+        &self,
+        hidden: Tensor<2>,
+        targets: &Targets<i32>,
+        range: std::ops::Range<usize>,
+    ) -> Option<Tensor<1>> {
+        let device = self.device();
+        Some(cross_entropy(
+            self.trunk.as_ref()?.logits(hidden),
+            ints(&targets.wanted[range.clone()], &device),
+            floats(&targets.weights[range], targets.total, &device),
+        ))
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.trunk.as_ref().map_or(1, |t| t.config().vocab_size)
+    }
+
+    /// Positions whose logits are held at once.
+    fn piece(&self) -> usize {
+        (self.shared.objective.logits_at_once / self.vocabulary()).max(1)
+    }
+
+    /// Losses and gradients of one pass.
+    fn pass(&self, batch: &Batch) -> (StepReport, GradientsParams) {
+        let device = self.device();
+        let hidden = self.hidden(&batch.source, &device);
+        let mut report = StepReport::default();
+        if let Source::Tokens(rows) = &batch.source {
+            report.tokens = rows.real as u64;
+        }
+        let mut total: Option<Tensor<1>> = None;
+        let mut add = |part: Tensor<1>| {
+            total = Some(match total.take() {
+                Some(sum) => sum + part,
+                None => part,
+            });
+        };
+        let mut pieces = GradientsAccumulator::new();
+        if let Some(targets) = &batch.value
+            && let Some(loss) = self.value_loss(&hidden, targets)
+        {
+            report.value_loss = Some(read(&loss));
+            add(loss.mul_scalar(self.shared.objective.value_scale));
+        }
+        if let Some(targets) = batch.policy.as_ref().filter(|t| !t.wanted.is_empty()) {
+            let n = targets.wanted.len();
+            let at = hidden.select(0, ints(&targets.positions, &device));
+            if n <= self.piece() {
+                if let Some(loss) = self.policy_part(at, targets, 0..n) {
+                    report.policy_loss = Some(read(&loss));
+                    add(loss);
+                }
+            } else {
+                let (loss, surrogate) = self.policy_in_pieces(at, targets, &mut pieces);
+                report.policy_loss = Some(loss);
+                add(surrogate);
+            }
+        }
+        let scale = self.shared.objective.value_scale;
+        report.loss = match (report.policy_loss, report.value_loss) {
+            (Some(policy), Some(value)) => policy + scale * value,
+            (policy, value) => policy.or(value.map(|v| scale * v)).unwrap_or(0.0),
+        };
+        if let Some(total) = total.filter(|_| report.loss.is_finite()) {
+            pieces.accumulate(self, GradientsParams::from_grads(total.backward(), self));
+        }
+        (report, pieces.grads())
+    }
+
+    /// Cross-entropy with the logits of a few positions at a time. Each piece runs back to its
+    /// hidden states at once, so its logits can go; their gradient `g` then reaches the trunk through
+    /// a stand-in for the loss, `sum(hidden * g)`, which has that very gradient.
+    fn policy_in_pieces(
+        &self,
+        hidden: Tensor<2>,
+        targets: &Targets<i32>,
+        pieces: &mut GradientsAccumulator<Self>,
+    ) -> (f64, Tensor<1>) {
+        let n = targets.wanted.len();
+        let values = hidden.clone().inner();
+        let mut loss = 0.0;
+        let mut gradients = Vec::new();
+        for start in (0..n).step_by(self.piece()) {
+            let range = start..(start + self.piece()).min(n);
+            let leaf = values
+                .clone()
+                .slice(range.clone())
+                .autodiff()
+                .require_grad();
+            let Some(part) = self.policy_part(leaf.clone(), targets, range) else {
+                continue;
+            };
+            loss += read(&part);
+            let mut grads = part.backward();
+            gradients.extend(leaf.grad_remove(&mut grads));
+            pieces.accumulate(self, GradientsParams::from_grads(grads, self));
+        }
+        (loss, (hidden * Tensor::cat(gradients, 0)).sum())
+    }
+}
+
+impl TrainStep for Trainee {
+    type Input = Batch;
+    type Output = ();
+
+    fn step(&self, batch: Batch) -> TrainOutput<()> {
+        let (report, grads) = self.pass(&batch);
+        if report.loss.is_finite() {
+            let sum = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                (Some(a), Some(b)) => Some(a + b),
+                (a, b) => a.or(b),
+            };
+            let current = &mut lock(&self.shared.state).current;
+            current.loss += report.loss;
+            current.policy_loss = sum(current.policy_loss, report.policy_loss);
+            current.value_loss = sum(current.value_loss, report.value_loss);
+            current.tokens += report.tokens;
+        } else {
+            self.shared.fail("loss", report.loss);
+        }
+        TrainOutput { grads, item: () }
+    }
+
+    fn optimize(
+        self,
+        optimiser: &mut ModuleOptimizer,
+        lr: ModuleLearningRate,
+        grads: GradientsParams,
+    ) -> Self {
+        if self.shared.failed() {
+            return self;
+        }
+        let norm = optimiser::global_norm(&self, &grads);
+        if !norm.is_finite() {
+            self.shared.fail("gradient's norm", norm);
+            return self;
+        }
+        let grads = optimiser::clip(&self, grads, norm, self.shared.objective.clip_norm);
+        let mut state = lock(&self.shared.state);
+        state.steps += 1;
+        let mut report = std::mem::take(&mut state.current);
+        drop(state);
+        report.grad_norm = norm;
+        report.lr = lr.base();
+        lock(&self.shared.outbox).steps.push(report);
+        optimiser.step(lr, self, grads)
+    }
+}
+
+impl InferenceStep for Trainee {
+    type Input = Batch;
+    type Output = ();
+
+    fn step(&self, batch: Batch) {
+        let device = self.device();
+        let hidden = self.hidden(&batch.source, &device);
+        let mut sums = (0.0, 0.0);
+        if let Some(targets) = &batch.value
+            && let Some(loss) = self.value_loss(&hidden, targets)
+        {
+            sums.0 += read(&loss) * targets.total;
+            sums.1 += targets.total;
+        }
+        if let Some(targets) = &batch.policy {
+            let n = targets.wanted.len();
+            for start in (0..n).step_by(self.piece()) {
+                let range = start..(start + self.piece()).min(n);
+                let positions = ints(&targets.positions[range.clone()], &device);
+                let at = hidden.clone().select(0, positions);
+                if let Some(part) = self.policy_part(at, targets, range) {
+                    sums.0 += read(&part) * targets.total;
+                }
+            }
+            sums.1 += targets.total;
+        }
+        let mut outbox = lock(&self.shared.outbox);
+        outbox.valid.0 += sums.0;
+        outbox.valid.1 += sums.1;
+    }
+}

@@ -1,0 +1,41 @@
+//! Fits policies and value nets to traces, through burn-train.
+//!
+//! A fit is a list of [`example`]s, cut into optimiser steps ([`batch`]) before it starts; each
+//! step is one or several passes of a [`Decoder`] and a [`ValueHead`] with the losses of [`loss`] at
+//! the positions that count. [`fit_policy`] imitates solutions, [`fit_value`] fits a head or a
+//! separate trunk to returns, [`fit_joint`] does both on one trunk. A fit depends on its inputs and
+//! its seed alone.
+//!
+//! [`Decoder`]: crate::model::Decoder
+//! [`ValueHead`]: crate::model::ValueHead
+
+mod assess;
+pub mod batch;
+mod check;
+mod error;
+pub mod example;
+mod feed;
+mod fit;
+pub mod fit_joint;
+pub mod fit_policy;
+pub mod fit_value;
+pub mod from_traces;
+#[cfg(test)]
+mod gradients;
+mod learner;
+pub mod loss;
+pub mod metrics;
+pub mod optimiser;
+mod passes;
+mod report;
+pub mod schedule;
+mod silent;
+
+pub use assess::{assess, values};
+pub use error::Error;
+pub use example::{PolicyExample, ValueExample};
+pub use fit::Context;
+pub use fit_joint::fit_joint;
+pub use fit_policy::fit_policy;
+pub use fit_value::fit_value;
+pub use report::{Assessment, DEPTHS, FitReport};

@@ -1,0 +1,213 @@
+//! What a fit tells: a line for each step while it runs, and a summary at its end.
+
+use super::fit::Context;
+use crate::monitor::{Monitor, Progress};
+use burn::tensor::TensorReadError;
+use burn_train::metric::{Metric, MetricMetadata, MetricName, SerializedEntry};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The places in a trajectory where values are judged: after the question, after a third and two
+/// thirds of the solution, and at its end.
+pub const DEPTHS: [&str; 4] = ["question", "third", "two_thirds", "end"];
+
+/// How well a value predicts outcomes of held-out questions.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Assessment {
+    /// Trajectories.
+    pub trajectories: usize,
+    /// Mean weighted loss over all positions.
+    pub loss: Option<f64>,
+    /// Mean squared error of `(value + 1) / 2` as a probability of a correct outcome, over the four
+    /// depths.
+    pub brier: Option<f64>,
+    /// Area under the ROC curve over the four depths together.
+    pub auc: Option<f64>,
+    /// The same at each of [`DEPTHS`].
+    pub auc_by_depth: [Option<f64>; 4],
+    /// Share of (correct, wrong) pairs of one question in the right order, at each of [`DEPTHS`].
+    pub ranking: [Option<f64>; 4],
+}
+
+impl Assessment {
+    /// Reports the figures as `value/brier`, `value/auc` and `value/ranking_<depth>`.
+    pub(crate) fn report(&self, context: &Context<'_>, steps: usize) {
+        let step = context.first_step + steps as u64;
+        let tag = |name: &str, value: &Option<f64>| {
+            if let Some(value) = value {
+                context
+                    .monitor
+                    .scalar(&format!("value/{name}"), step, *value);
+            }
+        };
+        tag("held_out_loss", &self.loss);
+        tag("brier", &self.brier);
+        tag("auc", &self.auc);
+        for (depth, value) in DEPTHS.iter().zip(&self.ranking) {
+            tag(&format!("ranking_{depth}"), value);
+        }
+    }
+}
+
+/// The summary of a fit.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct FitReport {
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Examples trained on.
+    pub examples: usize,
+    /// Exponential mean of the loss (factor 0.98) after the last step.
+    pub train_loss: f64,
+    /// Loss on held-out questions, if there are any.
+    pub valid_loss: Option<f64>,
+    /// How well the fitted value predicts held-out questions; a policy fit has none.
+    pub value: Option<Assessment>,
+    /// Tokens that went through the network, forward and back, padding not counted.
+    pub tokens: u64,
+    /// Wall-clock time of the fit.
+    pub seconds: f64,
+    /// Mean of the gradient's global norm before clipping.
+    pub grad_norm: f64,
+}
+
+/// One optimiser step.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct StepReport {
+    pub loss: f64,
+    pub policy_loss: Option<f64>,
+    pub value_loss: Option<f64>,
+    pub grad_norm: f64,
+    pub lr: f64,
+    pub tokens: u64,
+}
+
+/// What the training thread leaves for burn-train's metric thread.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pub steps: Vec<StepReport>,
+    /// Weighted loss and weight of the validation passes of an epoch.
+    pub valid: (f64, f64),
+}
+
+/// What the steps of a fit add up to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Totals {
+    pub steps: usize,
+    pub loss: f64,
+    pub tokens: u64,
+    pub grad_norm: f64,
+    pub valid_loss: Option<f64>,
+}
+
+/// Feeds a [`Monitor`] from burn-train's metric thread, so that sinks never hold up a step.
+#[derive(Clone)]
+pub(crate) struct Feed {
+    pub monitor: Monitor,
+    pub bar: Arc<Progress>,
+    /// `value` or `policy`: the prefix of the tags.
+    pub prefix: &'static str,
+    /// Step number of the first step, so that the curves of successive fits follow each other.
+    pub first_step: u64,
+    pub outbox: Arc<Mutex<Outbox>>,
+    pub totals: Arc<Mutex<Totals>>,
+}
+
+/// Locks what no panic can leave half-changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Feed {
+    fn step(&self, report: &StepReport) {
+        let mut totals = lock(&self.totals);
+        let step = self.first_step + totals.steps as u64;
+        totals.loss = if totals.steps == 0 {
+            report.loss
+        } else {
+            0.98 * totals.loss + 0.02 * report.loss
+        };
+        totals.steps += 1;
+        totals.tokens += report.tokens;
+        totals.grad_norm += report.grad_norm;
+        let mean = totals.loss;
+        drop(totals);
+        let tag = |name: &str| format!("{}/{name}", self.prefix);
+        let mut values = vec![(tag("grad_norm"), report.grad_norm), (tag("lr"), report.lr)];
+        match (report.policy_loss, report.value_loss) {
+            (Some(policy), Some(value)) => {
+                values.push(("policy/loss".into(), policy));
+                values.push(("value/loss".into(), value));
+            }
+            _ => values.push((tag("loss"), report.loss)),
+        }
+        let values: Vec<(&str, f64)> = values.iter().map(|(t, v)| (t.as_str(), *v)).collect();
+        self.monitor.scalars(&values, step);
+        self.bar.inc(1);
+        self.bar.message(format!("loss {mean:.4}"));
+    }
+
+    fn valid_loss(&self) -> Option<f64> {
+        let (loss, weight) = std::mem::take(&mut lock(&self.outbox).valid);
+        if weight == 0.0 {
+            return None;
+        }
+        let mean = loss / weight;
+        let mut totals = lock(&self.totals);
+        totals.valid_loss = Some(mean);
+        let step = self.first_step + totals.steps as u64;
+        drop(totals);
+        self.monitor
+            .scalar(&format!("{}/valid_loss", self.prefix), step, mean);
+        Some(mean)
+    }
+}
+
+/// burn-train calls this after every training pass.
+#[derive(Clone)]
+pub(crate) struct StepMetric(pub Feed);
+
+/// burn-train asks this for its result after the validation passes of an epoch.
+#[derive(Clone)]
+pub(crate) struct ValidMetric(pub Feed);
+
+impl Metric for StepMetric {
+    type Input = ();
+
+    fn name(&self) -> MetricName {
+        Arc::new("Steps".into())
+    }
+
+    fn update(&mut self, _: &(), _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
+        let steps = std::mem::take(&mut lock(&self.0.outbox).steps);
+        for report in &steps {
+            self.0.step(report);
+        }
+        Ok(SerializedEntry::not_available(None))
+    }
+
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        Ok(SerializedEntry::not_available(None))
+    }
+
+    fn clear(&mut self) {}
+}
+
+impl Metric for ValidMetric {
+    type Input = ();
+
+    fn name(&self) -> MetricName {
+        Arc::new("Validation".into())
+    }
+
+    fn update(&mut self, _: &(), _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
+        Ok(SerializedEntry::not_available(None))
+    }
+
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        Ok(match self.0.valid_loss() {
+            Some(mean) => SerializedEntry::new(mean.to_string(), mean.to_string()),
+            None => SerializedEntry::not_available(None),
+        })
+    }
+
+    fn clear(&mut self) {}
+}

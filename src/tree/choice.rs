@@ -1,0 +1,41 @@
+//! The answer that a searched tree gives.
+
+use serde::{Deserialize, Serialize};
+
+use super::{NodeId, Tree};
+
+/// By what the final choice ranks the visited children of a node; the earlier of equals wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pick {
+    /// Visits, then mean return: `N + Q / 2`.
+    Visits,
+    /// Mean return, `Q = W / N`.
+    MeanReturn,
+}
+
+impl Tree {
+    /// The best visited child of a node; `None` where no child has a visit.
+    pub fn best_child(&self, node: NodeId, pick: Pick) -> Option<NodeId> {
+        let mut best = None;
+        for child in self.children(node).filter_map(|child| child.node) {
+            let Some(mean) = self.mean(child) else {
+                continue;
+            };
+            let score = match pick {
+                Pick::Visits => f64::from(self.visits(child)) + 0.5 * mean,
+                Pick::MeanReturn => mean,
+            };
+            if best.is_none_or(|(top, _)| score > top) {
+                best = Some((score, child));
+            }
+        }
+        best.map(|(_, child)| child)
+    }
+
+    /// The nodes from the root along best children, down to a terminal node or to one none of
+    /// whose children was visited. The root is included.
+    pub fn best_path(&self, pick: Pick) -> Vec<NodeId> {
+        std::iter::successors(Some(self.root()), |&node| self.best_child(node, pick)).collect()
+    }
+}

@@ -1,0 +1,185 @@
+//! The walk from the root to a leaf.
+
+use super::{Child, NodeId, Tree};
+
+/// What a [`Leaf`] needs next. `in_flight` tells that another leaf in flight was told the same
+/// before and is to do the work: wait for it and [`Tree::advance`], or [`Tree::abandon`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The child that was selected is not in the tree. Unless `in_flight`, forward `token` below
+    /// `parent` and [`Tree::attach`] the result; then [`Tree::advance`].
+    Missing {
+        /// The last node of the path.
+        parent: NodeId,
+        /// The continuation selected.
+        token: u32,
+        /// Another leaf brings this child.
+        in_flight: bool,
+    },
+    /// The walk is over: `node` is terminal, or no simulation went through it yet. Evaluate it
+    /// and [`Tree::complete`]. With `in_flight` that is allowed too and counts twice.
+    Ready {
+        /// The last node of the path.
+        node: NodeId,
+        /// Another leaf evaluates this node and its outcome is not known yet.
+        in_flight: bool,
+    },
+}
+
+/// A simulation on its way. It holds virtual loss on its path, and perhaps the claim to the work
+/// that its status names, until it is given to [`Tree::complete`] or [`Tree::abandon`].
+#[derive(Debug)]
+#[must_use = "a leaf holds virtual loss until it is completed or abandoned"]
+pub struct Leaf {
+    pub(super) path: Vec<NodeId>,
+    pub(super) status: Status,
+    /// The missing edge, in the status `Missing`.
+    pub(super) edge: usize,
+}
+
+impl Leaf {
+    /// Nodes from the root to the last one reached, at least one.
+    pub fn path(&self) -> &[NodeId] {
+        &self.path
+    }
+
+    /// What it needs next.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    pub(super) fn last(&self) -> NodeId {
+        self.path[self.path.len() - 1]
+    }
+}
+
+impl Tree {
+    /// Walks from the root by the rule of the [module](super) to the first node without a visit,
+    /// a terminal node or a missing child, and puts virtual loss on the way.
+    pub fn select(&mut self) -> Leaf {
+        let root = NodeId::new(0);
+        let mut path = self.spare_paths.pop().unwrap_or_default();
+        path.clear();
+        path.push(root);
+        self.in_flight += 1;
+        self.nodes[0].in_flight += 1;
+        let mut leaf = Leaf {
+            path,
+            status: Status::Ready {
+                node: root,
+                in_flight: false,
+            },
+            edge: 0,
+        };
+        self.walk(&mut leaf);
+        leaf
+    }
+
+    /// Goes on from where `leaf` stands. Past a child attached meanwhile, and past a node that
+    /// another leaf completed meanwhile, the walk continues; otherwise the leaf stays, and takes
+    /// over the work where the leaf that was to do it gave up.
+    pub fn advance(&mut self, leaf: &mut Leaf) {
+        match &mut leaf.status {
+            Status::Missing { in_flight, .. } => {
+                let link = &mut self.edges[leaf.edge].link;
+                if let Some(child) = link.child() {
+                    // `attach` has passed the virtual loss on already.
+                    leaf.path.push(child);
+                    self.walk(leaf);
+                } else if *in_flight && !link.claimed() {
+                    link.set_claimed(true);
+                    *in_flight = false;
+                }
+            }
+            Status::Ready { node, in_flight } => {
+                if !*in_flight {
+                    self.nodes[node.index()].claimed = false;
+                }
+                self.walk(leaf);
+            }
+        }
+    }
+
+    fn walk(&mut self, leaf: &mut Leaf) {
+        loop {
+            let id = leaf.last();
+            let node = &self.nodes[id.index()];
+            let passed =
+                self.params.pass_single_child && node.edge_count == 1 && leaf.path.len() > 1;
+            if node.terminal || (node.visits == 0 && !passed) {
+                // A known outcome is no work, so nobody has to wait for it.
+                let in_flight = node.claimed && node.outcome.is_nan();
+                if !in_flight {
+                    self.nodes[id.index()].claimed = true;
+                }
+                leaf.status = Status::Ready {
+                    node: id,
+                    in_flight,
+                };
+                return;
+            }
+            let edge = if node.edge_count == 1 {
+                node.first_edge as usize
+            } else {
+                self.best_edge(id)
+            };
+            let depth = node.depth + 1;
+            if self.edges[edge].link.child().is_none() && depth >= self.params.max_depth {
+                self.attach_at(id, edge, Child::Terminal);
+            }
+            let Some(child) = self.edges[edge].link.child() else {
+                let selected = &mut self.edges[edge];
+                let in_flight = selected.link.claimed();
+                selected.link.set_claimed(true);
+                selected.link.add_waiting();
+                leaf.edge = edge;
+                leaf.status = Status::Missing {
+                    parent: id,
+                    token: selected.token,
+                    in_flight,
+                };
+                return;
+            };
+            self.nodes[child.index()].in_flight += 1;
+            leaf.path.push(child);
+        }
+    }
+
+    /// The edge that PUCT selects at a node with visits, on the way of a leaf that counts among
+    /// the node's leaves in flight. In f64, so that rounding does not decide.
+    fn best_edge(&self, id: NodeId) -> usize {
+        let node = &self.nodes[id.index()];
+        let loss = f64::from(self.params.virtual_loss);
+        let c_puct = f64::from(self.params.c_puct);
+        let visits = f64::from(node.visits);
+        let unvisited = node.total / visits - f64::from(self.params.first_play_urgency);
+        // The leaf's own virtual loss does not count: alone, it must walk as if there were none.
+        let root = (visits + loss * f64::from(node.in_flight - 1)).sqrt();
+        let mut best = (f64::NEG_INFINITY, node.first_edge as usize);
+        let first = best.1;
+        for (rank, edge) in self.edges[node.edges()].iter().enumerate() {
+            let (visits, total) = match edge.link.child() {
+                Some(child) => {
+                    let child = &self.nodes[child.index()];
+                    let lost = loss * f64::from(child.in_flight);
+                    (f64::from(child.visits) + lost, child.total - lost)
+                }
+                None => {
+                    let lost = loss * f64::from(edge.link.waiting());
+                    (lost, -lost)
+                }
+            };
+            let explore = c_puct * f64::from(edge.prior) * root;
+            // Most children have no visit; they are spared both divisions.
+            let score = if visits > 0.0 {
+                total / visits + explore / (1.0 + visits)
+            } else {
+                unvisited + explore
+            };
+            if score > best.0 {
+                best = (score, first + rank);
+            }
+        }
+        best.1
+    }
+}

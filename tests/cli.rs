@@ -1,0 +1,251 @@
+//! The real binary, as a user types it.
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::Value;
+use std::path::Path;
+
+fn tokenzero() -> Command {
+    let mut command = Command::cargo_bin("tokenzero").unwrap();
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+#[test]
+fn every_recipe_checks() {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/recipes")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with("pretrain") {
+            continue;
+        }
+        tokenzero()
+            .args(["check", "--offline"])
+            .arg(&path)
+            .assert()
+            .success()
+            .stdout(contains("[collect.search.tree]"))
+            .stderr(contains("fingerprint"));
+    }
+}
+
+#[test]
+fn bad_recipes_get_one_message_with_place_and_remedy() {
+    let check = |sets: &[&str]| {
+        let mut command = tokenzero();
+        command.args(["check", "--offline", "recipes/quickstart.toml"]);
+        for set in sets {
+            command.args(["--set", set]);
+        }
+        command.assert().failure().code(1).stdout("")
+    };
+    check(&["collect.serch.simulations=3"]).stderr(contains("search"));
+    check(&["loop.iteration=3"]).stderr(contains("iterations"));
+    check(&["collect.questions=many"]).stderr(contains("collect.questions=many"));
+    check(&["collect.search.tree.lambda=1.5"]).stderr(contains("lambda"));
+    check(&["evaluate.sampling.temperature=0"]).stderr(contains("temperature"));
+    check(&["joint.lr=-1"]).stderr(contains("lr"));
+    tokenzero()
+        .args(["run", "recipes/quikstart.toml"])
+        .assert()
+        .failure()
+        .stderr(contains("recipes/quikstart.toml"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("typo.toml");
+    std::fs::write(&path, "[loop]\niterations = 2\n\n[colect]\nquestions = 3\n").unwrap();
+    tokenzero()
+        .arg("check")
+        .arg(&path)
+        .assert()
+        .failure()
+        .stderr(contains("colect").and(contains("collect")).and(contains(":4:")));
+}
+
+#[test]
+fn devices_that_are_not_there_are_refused() {
+    for (device, words) in [("tpu", "unknown device"), ("cuda:x", "unknown device")] {
+        tokenzero()
+            .args(["check", "recipes/quickstart.toml", "--device", device])
+            .assert()
+            .failure()
+            .stderr(contains(words));
+    }
+    #[cfg(not(feature = "cuda"))]
+    tokenzero()
+        .args(["check", "recipes/quickstart.toml", "--device", "cuda"])
+        .assert()
+        .failure()
+        .stderr(contains("--features cuda"));
+}
+
+#[test]
+fn grade_reads_lines_and_prints_verdicts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.jsonl");
+    let rows = [
+        (r"She has 5*200=1,000 apples. #### 1,000", "so the total is\n#### 1000", true),
+        ("#### 18", r"thus \boxed{18}.", true),
+        ("#### 18", "The answer is 17.", false),
+        ("#### 3", "no idea", false),
+    ];
+    let text: String = rows
+        .iter()
+        .map(|(answer, completion, _)| {
+            format!("{}\n", serde_json::json!({"answer": answer, "completion": completion}))
+        })
+        .collect();
+    std::fs::write(&path, text).unwrap();
+    let output = tokenzero()
+        .args(["grade", "--task", "gsm8k", "--json"])
+        .arg(&path)
+        .assert()
+        .success();
+    let stdout = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let lines: Vec<Value> = stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), rows.len());
+    for (line, (_, _, correct)) in lines.iter().zip(rows) {
+        assert_eq!(line["correct"], correct);
+        assert!(line.get("parsed").is_some());
+    }
+    std::fs::write(&path, "{\"answer\": \"1\"}\n").unwrap();
+    tokenzero()
+        .arg("grade")
+        .arg(&path)
+        .assert()
+        .failure()
+        .stderr(contains("rows.jsonl:1").and(contains("completion")));
+    tokenzero()
+        .args(["grade", "--task", "gsm9k"])
+        .arg(&path)
+        .assert()
+        .failure()
+        .stderr(contains("did you mean `gsm8k`"));
+}
+
+#[test]
+fn generate_answers_prompts_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("prompts.jsonl");
+    let prompts = ["1 4 9 11 make 35\n", "2 3 7 make 42\n", "5 5 10 make 50\n"];
+    let text: String = prompts
+        .iter()
+        .map(|p| format!("{}\n", serde_json::json!({ "prompt": p })))
+        .collect();
+    std::fs::write(&path, text).unwrap();
+    let output = tokenzero()
+        .args(["generate", "--model", "checkpoints/countdown-tiny", "--raw", "--json"])
+        .args(["--max-new-tokens", "38", "--prompts"])
+        .arg(&path)
+        .assert()
+        .success();
+    let stdout = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let lines: Vec<Value> = stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    for (line, prompt) in lines.iter().zip(prompts) {
+        let text = line["text"].as_str().unwrap();
+        assert!(line["tokens"].as_array().unwrap().len() > 5);
+        let first: Vec<&str> = text.split_whitespace().take(4).collect();
+        assert_eq!(first[3], "=", "an equation comes first: {text}");
+        assert!(prompt.split_whitespace().any(|n| n == first[0]), "{text}");
+    }
+    tokenzero()
+        .args(["generate", "--model", "checkpoints/countdown-tiny", "1 2 3 make 6"])
+        .assert()
+        .success()
+        .stdout(contains("####"));
+    tokenzero()
+        .args(["generate", "--model", "checkpoints/countdown-tiny", "--simulations", "8"])
+        .arg("1 2 3 make 6")
+        .assert()
+        .failure()
+        .stderr(contains("value net"));
+}
+
+/// A run small enough for a test, through every phase.
+fn small_run(dir: &Path) -> Command {
+    let mut command = tokenzero();
+    command
+        .args(["run", "recipes/quickstart.toml", "--run-dir"])
+        .arg(dir);
+    for set in [
+        "loop.iterations=1",
+        "collect.questions=24",
+        "collect.search.simulations=12",
+        "joint.steps=6",
+        "joint.policy_batch=8",
+        "joint.value_batch=8",
+        "evaluate.questions=16",
+        "evaluate.samples=2",
+        "evaluate.search.searched.simulations=10",
+    ] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+#[test]
+fn a_small_run_leaves_everything_and_a_second_one_finds_it_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    small_run(&run)
+        .assert()
+        .success()
+        .stdout(contains("searched").and(contains("tensorboard --logdir")))
+        .stderr(contains("iteration"));
+    for file in [
+        "recipe.toml",
+        "state.json",
+        "events.jsonl",
+        "iter-0000/evaluation.json",
+        "iter-0001/traces/manifest.json",
+        "iter-0001/checkpoint/model.safetensors",
+        "iter-0001/checkpoint/value/value.json",
+        "iter-0001/evaluation.json",
+        "iter-0001/evaluation.parquet",
+    ] {
+        assert!(run.join(file).exists(), "{file} is missing");
+    }
+    let text = std::fs::read_to_string(run.join("iter-0001/evaluation.json")).unwrap();
+    let evaluation: Value = serde_json::from_str(&text).unwrap();
+    for method in ["greedy", "vote", "weighted_vote", "best_of_n", "searched"] {
+        let report = &evaluation["methods"][method];
+        assert_eq!(report["total"], 16);
+        for field in ["correct", "accuracy", "low", "high", "forward_tokens"] {
+            assert!(report[field].is_number(), "{method}.{field}");
+        }
+    }
+    let before = std::fs::metadata(run.join("iter-0001/checkpoint/model.safetensors")).unwrap();
+    small_run(&run).assert().success().stdout(contains("searched"));
+    let after = std::fs::metadata(run.join("iter-0001/checkpoint/model.safetensors")).unwrap();
+    assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+    small_run(&run)
+        .args(["--set", "seed=9"])
+        .assert()
+        .failure()
+        .stderr(contains("another recipe"));
+
+    let out = dir.path().join("value-net");
+    tokenzero()
+        .args(["export", "value"])
+        .arg(&run)
+        .arg("--out")
+        .arg(&out)
+        .assert()
+        .success();
+    assert!(out.join("README.md").exists());
+    tokenzero()
+        .args(["generate", "--simulations", "8", "--max-new-tokens", "38", "--model"])
+        .arg(run.join("iter-0001/checkpoint"))
+        .arg("1 2 3 make 6")
+        .assert()
+        .success();
+    tokenzero()
+        .args(["export", "policy"])
+        .arg(dir.path())
+        .arg("--out")
+        .arg(dir.path().join("p"))
+        .assert()
+        .failure()
+        .stderr(contains("not the folder of a run"));
+}

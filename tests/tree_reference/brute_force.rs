@@ -1,0 +1,213 @@
+//! PUCT by brute force.
+
+use std::collections::{HashMap, HashSet};
+
+use tokenzero::tree::*;
+
+use super::world::{Random, Slots, World, attach};
+
+#[derive(Default, Clone, Copy)]
+pub struct Stat {
+    pub visits: u32,
+    pub total: f64,
+}
+
+/// PUCT with everything keyed by token paths. Virtual loss is counted from the list of paths in
+/// flight each time.
+pub struct Reference {
+    pub world: World,
+    pub params: Params,
+    pub root: Vec<u32>,
+    pub stats: HashMap<Vec<u32>, Stat>,
+    pub known: HashSet<Vec<u32>>,
+    /// Path of each leaf in flight; a missing child is its last token.
+    pub flights: Vec<Vec<u32>>,
+}
+
+impl Reference {
+    pub fn new(world: World, params: Params) -> Self {
+        Self {
+            world,
+            params,
+            root: Vec::new(),
+            stats: HashMap::new(),
+            known: HashSet::from([Vec::new()]),
+            flights: Vec::new(),
+        }
+    }
+
+    pub fn stat(&self, path: &[u32]) -> Stat {
+        self.stats.get(path).copied().unwrap_or_default()
+    }
+
+    pub fn others(&self, path: &[u32]) -> f64 {
+        let through = |flight: &&Vec<u32>| flight.starts_with(path);
+        f64::from(self.params.virtual_loss) * self.flights.iter().filter(through).count() as f64
+    }
+
+    pub fn kept(&self, path: &[u32]) -> Vec<(u32, f32)> {
+        let expansion = self.world.expansion(path);
+        let mut kept = Vec::new();
+        let mut mass = 0.0;
+        for i in 0..expansion.tokens.len() {
+            let prob = f64::from(expansion.log_probs[i]).exp();
+            if i == 0 || prob >= f64::from(self.params.min_prior) {
+                kept.push((expansion.tokens[i], prob));
+                mass += prob;
+            }
+        }
+        if !self.params.renormalise {
+            mass = 1.0;
+        }
+        kept.iter().map(|&(t, p)| (t, (p / mass) as f32)).collect()
+    }
+
+    /// Where a leaf that stands at `path` ends up, by recursion.
+    pub fn walk(&self, path: Vec<u32>) -> Vec<u32> {
+        if !self.known.contains(&path) || self.world.terminal(&path) {
+            return path;
+        }
+        let kept = self.kept(&path);
+        let here = self.stat(&path);
+        let below_root = path.len() > self.root.len();
+        let passed = self.params.pass_single_child && kept.len() == 1 && below_root;
+        if here.visits == 0 && !passed {
+            return path;
+        }
+        let step = |token: u32| [path.as_slice(), &[token]].concat();
+        let score = |token: u32, prior: f32| {
+            let child = self.stat(&step(token));
+            let lost = self.others(&step(token));
+            let visits = f64::from(child.visits) + lost;
+            let q = if visits == 0.0 {
+                here.total / f64::from(here.visits) - f64::from(self.params.first_play_urgency)
+            } else {
+                (child.total - lost) / visits
+            };
+            let sum = f64::from(here.visits) + self.others(&path);
+            q + f64::from(self.params.c_puct) * f64::from(prior) * sum.sqrt() / (1.0 + visits)
+        };
+        let mut best = kept[0].0;
+        if kept.len() > 1 {
+            for &(token, prior) in &kept[1..] {
+                let top = kept.iter().find(|k| k.0 == best).unwrap();
+                if score(token, prior) > score(top.0, top.1) {
+                    best = token;
+                }
+            }
+        }
+        self.walk(step(best))
+    }
+
+    pub fn select(&mut self) {
+        let flight = self.walk_known(self.root.clone());
+        self.flights.push(flight);
+    }
+
+    pub fn advance(&mut self, index: usize) {
+        let flight = self.flights.remove(index);
+        let flight = self.walk_known(flight);
+        self.flights.insert(index, flight);
+    }
+
+    /// Children at the depth limit need no expansion.
+    pub fn walk_known(&mut self, from: Vec<u32>) -> Vec<u32> {
+        let end = self.walk(from);
+        if end.len() as u32 == self.world.max_depth {
+            self.known.insert(end.clone());
+        }
+        end
+    }
+
+    pub fn complete(&mut self, index: usize, value: f32) {
+        let flight = self.flights.remove(index);
+        for n in self.root.len()..=flight.len() {
+            let stat = self.stats.entry(flight[..n].to_vec()).or_default();
+            stat.visits += 1;
+            stat.total += f64::from(value);
+        }
+    }
+}
+
+/// Compares the counts of every node of the tree, and of every path of the reference.
+pub fn assert_same_counts(tree: &Tree, reference: &Reference) {
+    let mut visited = 0;
+    for node in tree.nodes() {
+        let stat = reference.stat(&tree.tokens(node));
+        assert_eq!(tree.visits(node), stat.visits, "at {:?}", tree.tokens(node));
+        assert_eq!(tree.total(node), stat.total, "at {:?}", tree.tokens(node));
+        visited += usize::from(stat.visits > 0);
+    }
+    let below = |path: &&Vec<u32>| path.starts_with(&reference.root);
+    assert_eq!(visited, reference.stats.keys().filter(below).count());
+}
+
+/// Runs `simulations` in the tree and the reference on one random schedule with up to `wide`
+/// leaves in flight, comparing the leaves after each move.
+pub fn run_both(
+    tree: &mut Tree,
+    reference: &mut Reference,
+    random: &mut Random,
+    slots: &mut Slots,
+    (simulations, wide): (usize, usize),
+) {
+    let world = reference.world;
+    let mut leaves: Vec<Leaf> = Vec::new();
+    let mut completed = 0;
+    while completed < simulations {
+        let room = leaves.len() < wide && completed + leaves.len() < simulations;
+        let index = if leaves.is_empty() || (room && random.below(2) == 0) {
+            leaves.push(tree.select());
+            reference.select();
+            leaves.len() - 1
+        } else {
+            random.below(leaves.len() as u64) as usize
+        };
+        let place = leaves[index].path().last().copied().unwrap();
+        let mut path = tree.tokens(place);
+        match leaves[index].status() {
+            Status::Missing { token, .. } => {
+                path.push(token);
+                assert_eq!(path, reference.flights[index]);
+                if tree.child(place, token).is_none() {
+                    assert!(!reference.known.contains(&path));
+                    attach(tree, place, token, &world, slots);
+                    reference.known.insert(path);
+                }
+                if random.below(3) > 0 {
+                    tree.advance(&mut leaves[index]);
+                    reference.advance(index);
+                }
+            }
+            Status::Ready { node, .. } => {
+                assert_eq!(path, reference.flights[index]);
+                assert!(reference.known.contains(&path));
+                match random.below(8) {
+                    0 => {
+                        tree.advance(&mut leaves[index]);
+                        reference.advance(index);
+                    }
+                    1 if wide > 1 => {
+                        tree.abandon(leaves.remove(index));
+                        reference.flights.remove(index);
+                    }
+                    _ => {
+                        assert_eq!(tree.value(node), world.value(&path));
+                        let value =
+                            mix(tree.params().lambda, tree.value(node), world.rollout(&path));
+                        tree.complete(leaves.remove(index), value);
+                        reference.complete(index, value);
+                        completed += 1;
+                    }
+                }
+            }
+        }
+    }
+    while let Some(leaf) = leaves.pop() {
+        tree.abandon(leaf);
+        reference.flights.pop();
+    }
+    tree.check().unwrap();
+    slots.check(tree);
+    assert_same_counts(tree, reference);
+}
