@@ -59,7 +59,11 @@ fn bad_recipes_get_one_message_with_place_and_remedy() {
         .arg(&path)
         .assert()
         .failure()
-        .stderr(contains("colect").and(contains("collect")).and(contains(":4:")));
+        .stderr(
+            contains("colect")
+                .and(contains("collect"))
+                .and(contains(":4:")),
+        );
 }
 
 #[test]
@@ -84,7 +88,11 @@ fn grade_reads_lines_and_prints_verdicts() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rows.jsonl");
     let rows = [
-        (r"She has 5*200=1,000 apples. #### 1,000", "so the total is\n#### 1000", true),
+        (
+            r"She has 5*200=1,000 apples. #### 1,000",
+            "so the total is\n#### 1000",
+            true,
+        ),
         ("#### 18", r"thus \boxed{18}.", true),
         ("#### 18", "The answer is 17.", false),
         ("#### 3", "no idea", false),
@@ -92,7 +100,10 @@ fn grade_reads_lines_and_prints_verdicts() {
     let text: String = rows
         .iter()
         .map(|(answer, completion, _)| {
-            format!("{}\n", serde_json::json!({"answer": answer, "completion": completion}))
+            format!(
+                "{}\n",
+                serde_json::json!({"answer": answer, "completion": completion})
+            )
         })
         .collect();
     std::fs::write(&path, text).unwrap();
@@ -102,7 +113,10 @@ fn grade_reads_lines_and_prints_verdicts() {
         .assert()
         .success();
     let stdout = String::from_utf8(output.get_output().stdout.clone()).unwrap();
-    let lines: Vec<Value> = stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines: Vec<Value> = stdout
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert_eq!(lines.len(), rows.len());
     for (line, (_, _, correct)) in lines.iter().zip(rows) {
         assert_eq!(line["correct"], correct);
@@ -134,13 +148,22 @@ fn generate_answers_prompts_in_order() {
         .collect();
     std::fs::write(&path, text).unwrap();
     let output = tokenzero()
-        .args(["generate", "--model", "checkpoints/countdown-tiny", "--raw", "--json"])
+        .args([
+            "generate",
+            "--model",
+            "checkpoints/countdown-tiny",
+            "--raw",
+            "--json",
+        ])
         .args(["--max-new-tokens", "38", "--prompts"])
         .arg(&path)
         .assert()
         .success();
     let stdout = String::from_utf8(output.get_output().stdout.clone()).unwrap();
-    let lines: Vec<Value> = stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines: Vec<Value> = stdout
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert_eq!(lines.len(), 3);
     for (line, prompt) in lines.iter().zip(prompts) {
         let text = line["text"].as_str().unwrap();
@@ -150,12 +173,23 @@ fn generate_answers_prompts_in_order() {
         assert!(prompt.split_whitespace().any(|n| n == first[0]), "{text}");
     }
     tokenzero()
-        .args(["generate", "--model", "checkpoints/countdown-tiny", "1 2 3 make 6"])
+        .args([
+            "generate",
+            "--model",
+            "checkpoints/countdown-tiny",
+            "1 2 3 make 6",
+        ])
         .assert()
         .success()
         .stdout(contains("####"));
     tokenzero()
-        .args(["generate", "--model", "checkpoints/countdown-tiny", "--simulations", "8"])
+        .args([
+            "generate",
+            "--model",
+            "checkpoints/countdown-tiny",
+            "--simulations",
+            "8",
+        ])
         .arg("1 2 3 make 6")
         .assert()
         .failure()
@@ -216,7 +250,10 @@ fn a_small_run_leaves_everything_and_a_second_one_finds_it_done() {
         }
     }
     let before = std::fs::metadata(run.join("iter-0001/checkpoint/model.safetensors")).unwrap();
-    small_run(&run).assert().success().stdout(contains("searched"));
+    small_run(&run)
+        .assert()
+        .success()
+        .stdout(contains("searched"));
     let after = std::fs::metadata(run.join("iter-0001/checkpoint/model.safetensors")).unwrap();
     assert_eq!(before.modified().unwrap(), after.modified().unwrap());
     small_run(&run)
@@ -235,7 +272,14 @@ fn a_small_run_leaves_everything_and_a_second_one_finds_it_done() {
         .success();
     assert!(out.join("README.md").exists());
     tokenzero()
-        .args(["generate", "--simulations", "8", "--max-new-tokens", "38", "--model"])
+        .args([
+            "generate",
+            "--simulations",
+            "8",
+            "--max-new-tokens",
+            "38",
+            "--model",
+        ])
         .arg(run.join("iter-0001/checkpoint"))
         .arg("1 2 3 make 6")
         .assert()

@@ -39,7 +39,9 @@ fn prompts() -> Vec<Vec<u32>> {
     (0..50u32)
         .map(|i| {
             let length = 1 + (i * 7) % 23;
-            (0..length).map(|t| 1 + (i * 13 + t * 5 + t * t) % 60).collect()
+            (0..length)
+                .map(|t| 1 + (i * 13 + t * 5 + t * t) % 60)
+                .collect()
         })
         .collect()
 }
@@ -60,7 +62,9 @@ fn request(tokens: Vec<u32>, choose: Choose) -> Request {
 
 /// Runs all requests, `together` or one after the other.
 fn run(engine: &Engine, requests: Vec<Request>, together: bool) -> Vec<Reply> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let handle = engine.handle();
     runtime.block_on(async {
         let mut replies = Vec::new();
@@ -113,7 +117,12 @@ fn greedy(decoder: &Decoder, prompt: &[u32]) -> Vec<u32> {
 fn batched_single_and_uncached_decoding_agree_on_50_prompts() {
     let decoder = decoder();
     let engine = Engine::start(decoder.clone(), None, Params::default()).unwrap();
-    let requests = || prompts().into_iter().map(|p| request(p, Choose::Greedy)).collect();
+    let requests = || {
+        prompts()
+            .into_iter()
+            .map(|p| request(p, Choose::Greedy))
+            .collect()
+    };
     let together = run(&engine, requests(), true);
     let alone = run(&engine, requests(), false);
     let mut stopped = 0;
@@ -133,7 +142,12 @@ fn outputs_are_those_of_a_full_pass() {
     let decoder = decoder();
     let engine = Engine::start(decoder.clone(), None, Params::default()).unwrap();
     let prompt = prompts()[9].clone();
-    let reply = run(&engine, vec![request(prompt.clone(), Choose::Greedy)], false).remove(0);
+    let reply = run(
+        &engine,
+        vec![request(prompt.clone(), Choose::Greedy)],
+        false,
+    )
+    .remove(0);
     let mut tokens = prompt;
     for (index, output) in reply.outputs.iter().enumerate() {
         let logits = logits(&decoder, &tokens);
@@ -163,9 +177,26 @@ fn draws_do_not_depend_on_the_batch() {
     };
     let together = run(&engine, requests(), true);
     let alone = run(&engine, requests(), false);
-    assert!(together.iter().zip(&alone).all(|(a, b)| a.generated == b.generated));
-    let greedy = run(&engine, prompts().into_iter().map(|p| request(p, Choose::Greedy)).collect(), true);
-    assert!(greedy.iter().zip(&alone).any(|(a, b)| a.generated != b.generated));
+    assert!(
+        together
+            .iter()
+            .zip(&alone)
+            .all(|(a, b)| a.generated == b.generated)
+    );
+    let greedy = run(
+        &engine,
+        prompts()
+            .into_iter()
+            .map(|p| request(p, Choose::Greedy))
+            .collect(),
+        true,
+    );
+    assert!(
+        greedy
+            .iter()
+            .zip(&alone)
+            .any(|(a, b)| a.generated != b.generated)
+    );
 }
 
 #[test]
@@ -173,7 +204,9 @@ fn a_branch_shares_its_prefix_and_gives_its_slots_back() {
     let decoder = decoder();
     let engine = Engine::start(decoder.clone(), None, Params::default()).unwrap();
     let handle = engine.handle();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let prompt = vec![5, 9, 11, 3];
     runtime.block_on(async {
         let session = handle.session(64).await.unwrap();
@@ -185,7 +218,10 @@ fn a_branch_shares_its_prefix_and_gives_its_slots_back() {
         };
         let root = session.run(expand(vec![], prompt.clone())).await.unwrap();
         for branch in [20u32, 21, 22] {
-            let reply = session.run(expand(root.slots.clone(), vec![branch])).await.unwrap();
+            let reply = session
+                .run(expand(root.slots.clone(), vec![branch]))
+                .await
+                .unwrap();
             let full: Vec<u32> = prompt.iter().copied().chain([branch]).collect();
             let expected = logits(&decoder, &full);
             let best = reply.last().tokens[0] as usize;
@@ -196,7 +232,11 @@ fn a_branch_shares_its_prefix_and_gives_its_slots_back() {
         drop(session);
         let session = handle.session(64).await.unwrap();
         session.run(expand(vec![], prompt.clone())).await.unwrap();
-        assert_eq!(handle.live_slots(), 4, "the first session's slots came back");
+        assert_eq!(
+            handle.live_slots(),
+            4,
+            "the first session's slots came back"
+        );
     });
 }
 
@@ -212,7 +252,12 @@ fn a_value_trunk_of_its_own_sees_the_same_tokens() {
     };
     let engine = Engine::start(decoder(), Some(value), Params::default()).unwrap();
     let prompt = prompts()[12].clone();
-    let reply = run(&engine, vec![request(prompt.clone(), Choose::Greedy)], false).remove(0);
+    let reply = run(
+        &engine,
+        vec![request(prompt.clone(), Choose::Greedy)],
+        false,
+    )
+    .remove(0);
     let mut tokens = prompt;
     for (index, output) in reply.outputs.iter().enumerate() {
         let n = tokens.len();
@@ -234,20 +279,31 @@ fn requests_that_cannot_be_served_are_refused_with_a_reason() {
     };
     let engine = Engine::start(decoder(), None, params).unwrap();
     let handle = engine.handle();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         assert!(matches!(
             handle.session(129).await.err(),
-            Some(Error::SessionTooLarge { needed: 129, capacity: 128 })
+            Some(Error::SessionTooLarge {
+                needed: 129,
+                capacity: 128
+            })
         ));
         let session = handle.session(100).await.unwrap();
         let run = |tokens| session.run(request(tokens, Choose::Greedy));
         assert_eq!(run(vec![]).await.err(), Some(Error::Empty));
         assert_eq!(
             run(vec![3, 61]).await.err(),
-            Some(Error::UnknownToken { token: 61, vocab: 61 })
+            Some(Error::UnknownToken {
+                token: 61,
+                vocab: 61
+            })
         );
-        assert!(matches!(run(vec![1; 230]).await.err(), Some(Error::TooLong { .. })));
+        assert!(matches!(
+            run(vec![1; 230]).await.err(),
+            Some(Error::TooLong { .. })
+        ));
         assert!(run(vec![1; 20]).await.is_ok());
     });
     drop(engine);

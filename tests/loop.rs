@@ -159,7 +159,11 @@ fn leaves_in_flight_are_all_accounted_for() {
             .filter(|n| n.parent == Some(0))
             .map(|n| n.visits)
             .sum();
-        assert_eq!(below + 1, 24, "the root's own evaluation and its children's");
+        assert_eq!(
+            below + 1,
+            24,
+            "the root's own evaluation and its children's"
+        );
     }
 }
 
@@ -194,7 +198,10 @@ fn guided_decoding_is_deterministic_and_honours_its_limits() {
             };
             for problem in &problems {
                 let prompt = bench.task.prompt(&problem.question);
-                let prompt = bench.tokenizer.prompt(&prompt.plain, &prompt.messages).unwrap();
+                let prompt = bench
+                    .tokenizer
+                    .prompt(&prompt.plain, &prompt.messages)
+                    .unwrap();
                 let policy = bench.policy();
                 let run = || runtime.block_on(policy.guided(&prompt, &params)).unwrap();
                 let (a, b) = (run(), run());
@@ -230,14 +237,20 @@ fn an_evaluation_charges_every_method_and_compares_them_in_pairs() {
     let evaluation = evaluate::evaluate(&setting, &problems, &params).unwrap();
     let methods = &evaluation.methods;
     let names: Vec<&str> = methods.keys().map(String::as_str).collect();
-    assert_eq!(names, ["best_of_n", "greedy", "searched", "vote", "weighted_vote"]);
+    assert_eq!(
+        names,
+        ["best_of_n", "greedy", "searched", "vote", "weighted_vote"]
+    );
     for method in methods.values() {
         assert_eq!(method.total, 40);
         assert!(method.low <= method.accuracy && method.accuracy <= method.high);
         assert_eq!(method.against.len(), 4);
         assert!(method.forward_tokens > 10.0);
     }
-    assert_eq!(methods["vote"].forward_tokens, methods["best_of_n"].forward_tokens);
+    assert_eq!(
+        methods["vote"].forward_tokens,
+        methods["best_of_n"].forward_tokens
+    );
     assert!(methods["vote"].forward_tokens > 4.0 * methods["greedy"].forward_tokens);
     let dir = tempfile::tempdir().unwrap();
     evaluation.write(dir.path()).unwrap();

@@ -28,15 +28,20 @@ const QWEN: &str = r#"{"model_type":"qwen2","hidden_size":32,"intermediate_size"
     "max_position_embeddings":256,"rms_norm_eps":1e-6,"rope_theta":10000.0,
     "tie_word_embeddings":true,"eos_token_id":0}"#;
 
-/// Every family and option: tied and untied heads, grouped queries, a head size of its own, biases
-/// on Llama, scaled rotary frequencies.
+/// Every family and option: tied and untied heads, grouped queries, a head size of its own, scaled
+/// rotary frequencies.
 fn configs() -> Vec<Config> {
     let llama = QWEN.replace("qwen2", "llama");
-    let untied = |text: &str| text.replace("\"tie_word_embeddings\":true", "\"tie_word_embeddings\":false");
+    let untied = |text: &str| {
+        text.replace(
+            "\"tie_word_embeddings\":true",
+            "\"tie_word_embeddings\":false",
+        )
+    };
     let wide = |text: &str| text.replace("\"vocab_size\"", "\"head_dim\":12,\"vocab_size\"");
     let scaled = llama.replace(
         "\"vocab_size\"",
-        r#""attention_bias":true,"rope_scaling":{"rope_type":"llama3","factor":8.0,
+        r#""rope_scaling":{"rope_type":"llama3","factor":8.0,
         "low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":32},"vocab_size""#,
     );
     let all = [
@@ -57,7 +62,11 @@ fn random(seed: u64, name: &str, shape: &[usize]) -> Vec<f32> {
         .fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-    let scale = if shape.len() == 2 { (3.0 / shape[1] as f32).sqrt() } else { 0.3 };
+    let scale = if shape.len() == 2 {
+        (3.0 / shape[1] as f32).sqrt()
+    } else {
+        0.3
+    };
     let centre = if name.contains("norm") { 1.0 } else { 0.0 };
     let next = |_| {
         state = (state ^ (state >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (state >> 27);
@@ -113,7 +122,9 @@ fn value_logits(trunk: &Decoder, head: &ValueHead) -> Vec<f32> {
 }
 
 fn run(python: &OsStr, script: &str, args: &[&str], input: String) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/python")
+        .join(script);
     let mut child = Command::new(python)
         .arg(script)
         .args(args)
@@ -140,59 +151,86 @@ fn assert_close(ours: &[f32], theirs: &str) {
     assert!(difference < 1e-4, "{difference}");
 }
 
+/// Runs exported models, each a kind and a directory, and compares their logits with ours.
+#[track_caller]
+fn compare_logits(python: &OsStr, models: &[(&str, PathBuf)], ours: &[Vec<f32>]) {
+    let tokens = json!(TOKENS).to_string();
+    let mut args = vec![tokens.as_str()];
+    for (kind, dir) in models {
+        args.extend([kind, dir.to_str().unwrap()]);
+    }
+    let output = run(python, "transformers_logits.py", &args, String::new());
+    assert_eq!(output.lines().count(), ours.len());
+    for (ours, theirs) in ours.iter().zip(output.lines()) {
+        assert_close(ours, theirs);
+    }
+}
+
 #[test]
 fn exported_policies_give_the_same_logits_in_transformers() {
-    let Some(python) = python::with("transformers") else { return };
-    let tokens = json!(TOKENS).to_string();
-    for config in configs() {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("policy");
-        let checkpoint = checkpoint(&config, None);
+    let Some(python) = python::with("transformers") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (mut models, mut ours) = (Vec::new(), Vec::new());
+    for (i, config) in configs().iter().enumerate() {
+        let out = dir.path().join(i.to_string());
+        let checkpoint = checkpoint(config, None);
         export_policy(&checkpoint, &out, &Card::default(), F32).unwrap();
-        let args = ["policy", out.to_str().unwrap(), &tokens];
-        let theirs = run(&python, "transformers_logits.py", &args, String::new());
-        assert_close(&policy_logits(&checkpoint.policy), &theirs);
+        ours.push(policy_logits(&checkpoint.policy));
+        models.push(("policy", out));
     }
+    compare_logits(&python, &models, &ours);
 }
 
 #[test]
 fn exported_value_nets_give_the_same_logits_in_transformers() {
-    let Some(python) = python::with("transformers") else { return };
-    let tokens = json!(TOKENS).to_string();
+    let Some(python) = python::with("transformers") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (mut models, mut ours) = (Vec::new(), Vec::new());
     for (i, config) in configs().iter().enumerate() {
-        let kind = [HeadKind::Linear, HeadKind::Mlp][i % 2];
+        let (kind, name) = [(HeadKind::Linear, "linear"), (HeadKind::Mlp, "mlp")][i % 2];
         let head = head(kind, config.hidden_size);
         let value = match i {
             0 | 1 => Value::Shared(head),
-            _ => Value::Separate { trunk: decoder(config, 2), head },
+            _ => Value::Separate {
+                trunk: decoder(config, 2),
+                head,
+            },
         };
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("value");
+        let out = dir.path().join(i.to_string());
         let checkpoint = checkpoint(config, Some(value));
         export_value(&checkpoint, &out, &Card::default(), F32).unwrap();
-        let (trunk, head) = match checkpoint.value.as_ref().unwrap() {
-            Value::Shared(head) => (&checkpoint.policy, head),
-            Value::Separate { trunk, head } => (trunk, head),
+        let logits = match checkpoint.value.as_ref().unwrap() {
+            Value::Shared(head) => value_logits(&checkpoint.policy, head),
+            Value::Separate { trunk, head } => value_logits(trunk, head),
         };
-        let name = if kind == HeadKind::Linear { "linear" } else { "mlp" };
-        let args = [name, out.to_str().unwrap(), &tokens];
-        let theirs = run(&python, "transformers_logits.py", &args, String::new());
-        assert_close(&value_logits(trunk, head), &theirs);
         // And it serves as a value net again.
         match load_value(&out, config, &Device::flex()).unwrap() {
             Value::Shared(_) => panic!("an exported net has its own trunk"),
-            Value::Separate { trunk: t, head: h } => {
-                assert_eq!(value_logits(&t, &h), value_logits(trunk, head));
-            }
+            Value::Separate { trunk, head } => assert_eq!(value_logits(&trunk, &head), logits),
         }
+        ours.push(logits);
+        models.push((name, out));
     }
+    compare_logits(&python, &models, &ours);
 }
 
 /// Compares tokens, decoded text and rendered chats of `requests` with transformers'.
-fn compare_text(python: &OsStr, dir: &Path, tokenizer: &Tokenizer, requests: &[Json]) {
+fn compare_text(python: &OsStr, class: &str, dir: &Path, tokenizer: &Tokenizer, requests: &[Json]) {
     let input: String = requests.iter().map(|r| format!("{r}\n")).collect();
-    let output = run(python, "transformers_text.py", &[dir.to_str().unwrap()], input);
-    let answers: Vec<Json> = output.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let output = run(
+        python,
+        "transformers_text.py",
+        &[class, dir.to_str().unwrap()],
+        input,
+    );
+    let answers: Vec<Json> = output
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert_eq!(answers.len(), requests.len());
     for (request, answer) in requests.iter().zip(&answers) {
         let text = request["text"].as_str().unwrap();
@@ -211,8 +249,13 @@ fn compare_text(python: &OsStr, dir: &Path, tokenizer: &Tokenizer, requests: &[J
 
 #[test]
 fn chats_of_real_models_equal_transformers() {
-    let Some(python) = python::with("transformers") else { return };
-    let models = match (std::env::var_os("TOKENZERO_MODELS"), std::env::var_os("HOME")) {
+    let Some(python) = python::with("transformers") else {
+        return;
+    };
+    let models = match (
+        std::env::var_os("TOKENZERO_MODELS"),
+        std::env::var_os("HOME"),
+    ) {
         (Some(dir), _) => PathBuf::from(dir),
         (None, Some(home)) => Path::new(&home).join(".cache/tokenzero/models"),
         (None, None) => PathBuf::new(),
@@ -225,7 +268,10 @@ fn chats_of_real_models_equal_transformers() {
     ] {
         let dir = models.join(model);
         if !dir.join("tokenizer.json").exists() {
-            println!("skipped: {model} is not in {} (set TOKENZERO_MODELS)", models.display());
+            println!(
+                "skipped: {model} is not in {} (set TOKENZERO_MODELS)",
+                models.display()
+            );
             continue;
         }
         let tokenizer = Tokenizer::load(&dir).unwrap();
@@ -242,7 +288,7 @@ fn chats_of_real_models_equal_transformers() {
             };
             requests.push(json!({"text": question, "messages": messages}));
         }
-        compare_text(&python, &dir, &tokenizer, &requests);
+        compare_text(&python, "AutoTokenizer", &dir, &tokenizer, &requests);
     }
 }
 
@@ -262,28 +308,44 @@ fn questions() -> Vec<String> {
 
 #[test]
 fn tiny_tokenizers_equal_pythons() {
-    let Some(python) = python::with("transformers") else { return };
+    let Some(python) = python::with("transformers") else {
+        return;
+    };
+    let class = "PreTrainedTokenizerFast";
     let save = |tokenizer: &Tokenizer| {
-        // transformers reads a tokenizer's class from beside a configuration.
         let dir = tempfile::tempdir().unwrap();
-        let config = configs()[0].to_json("float32").to_string();
-        std::fs::write(dir.path().join("config.json"), config).unwrap();
         tokenizer.save(dir.path()).unwrap();
         dir
     };
     let request = |text: &str| json!({ "text": text });
 
     let tokenizer = words();
-    let texts = ["1 4 9 11 make 35\n", "11 * 1 = 11 left 4 9 11\n35 = 35\n#### 35", "35 > 12 <eos>"];
+    let texts = [
+        "1 4 9 11 make 35\n",
+        "11 * 1 = 11 left 4 9 11\n35 = 35\n#### 35",
+        "35 > 12 <eos>",
+    ];
     let requests: Vec<Json> = texts.into_iter().map(request).collect();
-    compare_text(&python, save(&tokenizer).path(), &tokenizer, &requests);
+    compare_text(
+        &python,
+        class,
+        save(&tokenizer).path(),
+        &tokenizer,
+        &requests,
+    );
 
     let texts = arithmetic::tokenizer_text(7, 5000);
     let tokenizer = make_tokenizer::byte_level(texts, &arithmetic::RARE_WORDS).unwrap();
     let mut texts = arithmetic::tokenizer_text(8, 100);
     texts.push(" Tom wins 12 beads; he doubles them.\n\n Ünïcode 3½ <|endoftext|>".into());
     let requests: Vec<Json> = texts.iter().map(|t| request(t)).collect();
-    compare_text(&python, save(&tokenizer).path(), &tokenizer, &requests);
+    compare_text(
+        &python,
+        class,
+        save(&tokenizer).path(),
+        &tokenizer,
+        &requests,
+    );
 }
 
 #[test]
@@ -296,8 +358,14 @@ fn a_checkpoint_comes_back_as_a_set() {
         None,
         Some(Value::Shared(head(HeadKind::Linear, h))),
         Some(Value::Shared(head(HeadKind::Mlp, h))),
-        Some(Value::Separate { trunk: decoder(config, 2), head: head(HeadKind::Linear, h) }),
-        Some(Value::Separate { trunk: decoder(config, 2), head: head(HeadKind::Mlp, h) }),
+        Some(Value::Separate {
+            trunk: decoder(config, 2),
+            head: head(HeadKind::Linear, h),
+        }),
+        Some(Value::Separate {
+            trunk: decoder(config, 2),
+            head: head(HeadKind::Mlp, h),
+        }),
     ];
     // Each replaces the one before, whose files must not linger.
     for value in values {
@@ -306,10 +374,15 @@ fn a_checkpoint_comes_back_as_a_set() {
         let loaded = Checkpoint::load(&dir, &Device::flex()).unwrap();
         assert_eq!(loaded.config(), config);
         assert_eq!(loaded.policy.weights(), saved.policy.weights());
-        assert_eq!(loaded.tokenizer.encode("1 make 2\n").unwrap(), [10, 2, 11, 1]);
+        assert_eq!(
+            loaded.tokenizer.encode("1 make 2\n").unwrap(),
+            [10, 2, 11, 1]
+        );
         match (&loaded.value, &saved.value) {
             (None, None) => {}
-            (Some(Value::Shared(a)), Some(Value::Shared(b))) => assert_eq!(a.weights(), b.weights()),
+            (Some(Value::Shared(a)), Some(Value::Shared(b))) => {
+                assert_eq!(a.weights(), b.weights())
+            }
             (
                 Some(Value::Separate { trunk: t, head: a }),
                 Some(Value::Separate { trunk: u, head: b }),
@@ -367,7 +440,9 @@ fn assert_refused(words: &[&str], damage: impl FnOnce(&Path)) {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("c");
     let value = Value::Shared(head(HeadKind::Linear, configs()[0].hidden_size));
-    checkpoint(&configs()[0], Some(value)).save(&dir, F32).unwrap();
+    checkpoint(&configs()[0], Some(value))
+        .save(&dir, F32)
+        .unwrap();
     damage(&dir);
     let message = match Checkpoint::load(&dir, &Device::flex()) {
         Ok(_) => panic!("a damaged checkpoint was loaded"),
@@ -393,12 +468,25 @@ fn damaged_checkpoints_are_refused_with_the_place_and_the_reason() {
             std::fs::write(&path, &bytes[..to.min(bytes.len() - 1)]).unwrap();
         }
     };
-    let remove = |name: &'static str| move |dir: &Path| std::fs::remove_file(dir.join(name)).unwrap();
-    assert_refused(&["c/model.safetensors", "truncated"], truncate("model.safetensors", usize::MAX));
-    assert_refused(&["c/model.safetensors", "truncated"], truncate("model.safetensors", 100));
+    let remove =
+        |name: &'static str| move |dir: &Path| std::fs::remove_file(dir.join(name)).unwrap();
+    assert_refused(
+        &["c/model.safetensors", "truncated"],
+        truncate("model.safetensors", usize::MAX),
+    );
+    assert_refused(
+        &["c/model.safetensors", "truncated"],
+        truncate("model.safetensors", 100),
+    );
     assert_refused(&["c/model.safetensors"], truncate("model.safetensors", 0));
-    assert_refused(&["value/head.safetensors"], truncate("value/head.safetensors", 90));
-    assert_refused(&["no weights here", "model.safetensors"], remove("model.safetensors"));
+    assert_refused(
+        &["value/head.safetensors"],
+        truncate("value/head.safetensors", 90),
+    );
+    assert_refused(
+        &["no weights here", "model.safetensors"],
+        remove("model.safetensors"),
+    );
     assert_refused(&["no tokenizer.json"], remove("tokenizer.json"));
     assert_refused(&["c/tokenizer.json"], truncate("tokenizer.json", 500));
     assert_refused(&["c/config.json"], remove("config.json"));
@@ -407,13 +495,25 @@ fn damaged_checkpoints_are_refused_with_the_place_and_the_reason() {
         edit(&dir.join("value/value.json"), "linear", "cubic");
     });
     assert_refused(&["embed_tokens.weight", "[111, 32]", "[112, 32]"], |dir| {
-        edit(&dir.join("config.json"), "\"vocab_size\": 111", "\"vocab_size\": 112");
+        edit(
+            &dir.join("config.json"),
+            "\"vocab_size\": 111",
+            "\"vocab_size\": 112",
+        );
     });
     assert_refused(&["`model.layers.2.", "missing"], |dir| {
-        edit(&dir.join("config.json"), "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
+        edit(
+            &dir.join("config.json"),
+            "\"num_hidden_layers\": 2",
+            "\"num_hidden_layers\": 3",
+        );
     });
     assert_refused(&["110", "100 embeddings", "tokenizer.json"], |dir| {
-        edit(&dir.join("config.json"), "\"vocab_size\": 111", "\"vocab_size\": 100");
+        edit(
+            &dir.join("config.json"),
+            "\"vocab_size\": 111",
+            "\"vocab_size\": 100",
+        );
     });
     assert_refused(&["mamba", "c"], |dir| {
         edit(&dir.join("config.json"), "\"qwen2\"", "\"mamba\"");
@@ -428,9 +528,21 @@ fn damaged_checkpoints_are_refused_with_the_place_and_the_reason() {
         std::fs::write(&path, bytes).unwrap();
     });
     assert_refused(&["which token ends a text"], |dir| {
-        edit(&dir.join("generation_config.json"), "\"eos_token_id\": 0,", "");
-        edit(&dir.join("config.json"), "\"eos_token_id\": 0", "\"unused\": 0");
-        edit(&dir.join("tokenizer_config.json"), "\"eos_token\": \"<eos>\"", "\"eos_token\": null");
+        edit(
+            &dir.join("generation_config.json"),
+            "\"eos_token_id\": 0,",
+            "",
+        );
+        edit(
+            &dir.join("config.json"),
+            "\"eos_token_id\": 0",
+            "\"unused\": 0",
+        );
+        edit(
+            &dir.join("tokenizer_config.json"),
+            "\"eos_token\": \"<eos>\"",
+            "\"eos_token\": null",
+        );
     });
     assert_refused(&["index.json", "model-00002-of-00002.safetensors"], |dir| {
         std::fs::rename(

@@ -64,10 +64,8 @@ fn compare(dir: &Path, prompt: Option<Vec<u32>>) {
 
     let n = prompt.len();
     let ids: Vec<i32> = prompt.iter().map(|&t| t as i32).collect();
-    let ids = Tensor::<2, Int>::from_data(
-        TensorData::new(ids, [1, n]),
-        &device::open("cpu").unwrap(),
-    );
+    let ids =
+        Tensor::<2, Int>::from_data(TensorData::new(ids, [1, n]), &device::open("cpu").unwrap());
     let hidden_size = checkpoint.config().hidden_size;
     let hidden = checkpoint.policy.hidden(ids).reshape([n, hidden_size]);
     let ours = floats(

@@ -84,7 +84,11 @@ pub(super) fn checkpoint(
     let dir = source.directory().into_diagnostic()?;
     let mut checkpoint = Checkpoint::load(&dir, device).into_diagnostic()?;
     if checkpoint.value.is_none() {
-        checkpoint.value = Some(Value::Shared(fresh_head(&recipe.learn, &checkpoint, device)));
+        checkpoint.value = Some(Value::Shared(fresh_head(
+            &recipe.learn,
+            &checkpoint,
+            device,
+        )));
     }
     Ok(checkpoint)
 }

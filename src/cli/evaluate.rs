@@ -33,8 +33,8 @@ pub(super) fn run(args: Args) -> Result<()> {
     let task = task::open(&recipe.task).into_diagnostic()?;
     let checkpoint = common::checkpoint(&recipe, args.model.as_deref(), &device)?;
     let tokenizer = Arc::new(checkpoint.tokenizer);
-    let engine =
-        Engine::start(checkpoint.policy, checkpoint.value, recipe.engine.clone()).into_diagnostic()?;
+    let engine = Engine::start(checkpoint.policy, checkpoint.value, recipe.engine.clone())
+        .into_diagnostic()?;
     let setting = evaluate::Setting {
         policy: &common::policy(&engine, &tokenizer),
         tokenizer: &tokenizer,

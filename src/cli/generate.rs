@@ -3,9 +3,9 @@
 use super::common;
 use crate::engine::{Choose, Engine, Generate, Params, Request};
 use crate::model::{Checkpoint, Config, Tokenizer, Value, load_value};
-use burn::tensor::Device;
 use crate::search::{GuidedParams, Policy};
 use crate::task::Message;
+use burn::tensor::Device;
 use miette::{IntoDiagnostic, Result, miette};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -89,8 +89,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let tokenizer = Arc::new(checkpoint.tokenizer);
     let value: Option<Value> = value.filter(|_| args.simulations.is_some());
-    let engine =
-        Engine::start(checkpoint.policy, value, Params::default()).into_diagnostic()?;
+    let engine = Engine::start(checkpoint.policy, value, Params::default()).into_diagnostic()?;
     let policy = common::policy(&engine, &tokenizer);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

@@ -57,8 +57,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     if args.json {
         return Ok(());
     }
-    let interval =
-        crate::evaluate::statistics::Interval::wilson(correct as u64, rows.len() as u64);
+    let interval = crate::evaluate::statistics::Interval::wilson(correct as u64, rows.len() as u64);
     common::print(&format!(
         "{correct} of {} correct ({:.1}%, 95% interval {:.1} to {:.1})",
         rows.len(),
@@ -88,7 +87,8 @@ fn grader(name: &str) -> Result<Grader> {
         "gsm8k" | "jsonl" => Ok(Box::new(|row: &Row| {
             let gold = task::Gold::parse(&row.answer).ok_or_else(|| {
                 miette!(
-                    help = "a gold answer is a number, or a solution that ends with `#### <number>`",
+                    help =
+                        "a gold answer is a number, or a solution that ends with `#### <number>`",
                     "the gold answer {:?} has no number",
                     row.answer
                 )

@@ -96,7 +96,9 @@ fn start(args: &TrainArgs, recipe: &crate::recipe::Recipe) -> Result<Start> {
 }
 
 fn finish(checkpoint: &Checkpoint, report: &FitReport, args: &TrainArgs) -> Result<()> {
-    checkpoint.save(&args.out, StoredType::F32).into_diagnostic()?;
+    checkpoint
+        .save(&args.out, StoredType::F32)
+        .into_diagnostic()?;
     common::print(&serde_json::to_string_pretty(report).into_diagnostic()?)
 }
 

@@ -30,7 +30,9 @@ pub struct Summary {
 impl Summary {
     pub(super) fn count(&mut self, tree: &TreeRecord) {
         let ends = || tree.nodes.iter().filter(|n| n.terminal);
-        let right = ends().filter(|n| n.outcome.is_some_and(|o| o > 0.0)).count() as u64;
+        let right = ends()
+            .filter(|n| n.outcome.is_some_and(|o| o > 0.0))
+            .count() as u64;
         self.questions += 1;
         self.solved += u64::from(right > 0);
         self.greedy += u64::from(tree.solved_greedily == Some(true));
@@ -59,7 +61,10 @@ impl Summary {
         let scalars = [
             ("collect/solved", self.solved_share()),
             ("collect/greedy", self.greedy_share()),
-            ("collect/texts_per_question", self.terminals as f64 / questions),
+            (
+                "collect/texts_per_question",
+                self.terminals as f64 / questions,
+            ),
             (
                 "collect/correct_share_of_texts",
                 self.correct as f64 / self.terminals.max(1) as f64,
@@ -69,7 +74,10 @@ impl Summary {
                 "collect/forward_tokens_per_question",
                 self.forward_tokens as f64 / questions,
             ),
-            ("perf/simulations_per_second", self.simulations as f64 / seconds),
+            (
+                "perf/simulations_per_second",
+                self.simulations as f64 / seconds,
+            ),
             (
                 "perf/collect_tokens_per_second",
                 self.forward_tokens as f64 / seconds,

@@ -79,7 +79,9 @@ impl Engine {
         let nets = 1 + u64::from(matches!(value, Some(Value::Separate { .. })));
         let slot_bytes = nets as usize * config.num_hidden_layers * config.kv_size() * 4;
         let capacity = match params.kv_slots {
-            0 => (available_memory() / 2 / slot_bytes).max(1024),
+            0 if host => (available_memory() / 2 / slot_bytes).max(1024),
+            // What an accelerator has free cannot be asked in a portable way.
+            0 => (8 << 30) / slot_bytes,
             n => n,
         }
         .min(Slot::MAX);

@@ -34,7 +34,7 @@ pub struct Params {
     /// Tokens in one step, prefill included; longer prompts are split. Default 1024.
     pub max_step_tokens: usize,
     /// Tokens whose keys and values fit in the pool at once; 0 takes as many as half of the free
-    /// memory holds. Default 0.
+    /// memory holds, on an accelerator as many as 8 GiB hold. Default 0.
     pub kv_slots: usize,
     /// How long a step waits for sessions that are between requests, in microseconds. Default 300.
     pub linger_us: u64,

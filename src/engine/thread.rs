@@ -291,9 +291,7 @@ impl Worker {
                 self.active.push(row);
             }
         }
-        self.shared
-            .live
-            .store(self.pool.live(), Ordering::Relaxed);
+        self.shared.live.store(self.pool.live(), Ordering::Relaxed);
         Ok(())
     }
 }

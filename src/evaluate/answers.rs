@@ -51,8 +51,10 @@ impl Shared {
     pub async fn answer(&self, question: &Question) -> Result<Vec<Answer>, Error> {
         match &self.method {
             Method::Greedy(max_new_tokens) => {
-                let (completion, ledger) =
-                    self.policy.greedy(&question.prompt, *max_new_tokens).await?;
+                let (completion, ledger) = self
+                    .policy
+                    .greedy(&question.prompt, *max_new_tokens)
+                    .await?;
                 Ok(vec![self.give(completion, ledger.without_value())])
             }
             Method::Guided(params) => {

@@ -233,6 +233,10 @@ impl Evaluation {
             monitor.scalar(&format!("eval/{name}_tokens"), step, method.forward_tokens);
         }
         monitor.scalar("perf/evaluation_seconds", step, self.seconds);
-        monitor.text("eval/solutions", step, &self.rows.samples.join("\n\n---\n\n"));
+        monitor.text(
+            "eval/solutions",
+            step,
+            &self.rows.samples.join("\n\n---\n\n"),
+        );
     }
 }

@@ -126,8 +126,8 @@ impl Fits<'_> {
         solutions: &[PolicyExample],
     ) -> Result<(Checkpoint, TrainReport), Error> {
         let mut report = TrainReport::default();
-        let own_trunk = self.recipe.learn.mode == Mode::Separate
-            && self.recipe.value.kind == Kind::Trunk;
+        let own_trunk =
+            self.recipe.learn.mode == Mode::Separate && self.recipe.value.kind == Kind::Trunk;
         if own_trunk {
             self.value(&mut checkpoint, values, &mut report)?;
         }
@@ -168,8 +168,7 @@ impl Fits<'_> {
             Value::Shared(head) => (checkpoint.policy.clone(), head),
         };
         let context = self.context(self.first_steps.value);
-        let (trunk, head, fitted) =
-            fit_value::fit_value(&trunk, &head, values, &params, &context)?;
+        let (trunk, head, fitted) = fit_value::fit_value(&trunk, &head, values, &params, &context)?;
         checkpoint.value = Some(match params.kind {
             Kind::Head => Value::Shared(head),
             Kind::Trunk => Value::Separate { trunk, head },

@@ -99,9 +99,7 @@ impl Attend for CausalAttention {
             .reshape([b, t, kv, group, d])
             .permute([0, 2, 3, 1, 4])
             .reshape([b, kv, group * t, d]);
-        let k = x
-            .slice([0..b, 0..t, h..h + kv])
-            .permute([0, 2, 3, 1]);
+        let k = x.slice([0..b, 0..t, h..h + kv]).permute([0, 2, 3, 1]);
         let v = qkv
             .slice([0..b * t, rotating..rotating + kv * d])
             .reshape([b, t, kv, d])

@@ -75,9 +75,10 @@ tags:
 A language model that was fine-tuned on its own successful tree searches by tokenzero.
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-tokenizer = AutoTokenizer.from_pretrained(DIR)
+# AutoTokenizer replaces the pre-tokenizer of Qwen2 models by Qwen's; this reads the one saved here.
+tokenizer = PreTrainedTokenizerFast.from_pretrained(DIR)
 model = AutoModelForCausalLM.from_pretrained(DIR)
 ```
 {% else %}
@@ -88,9 +89,9 @@ probability. The logit at a position judges the text up to and including that to
 {% if subject == "linear" %}
 ```python
 import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoModelForTokenClassification, PreTrainedTokenizerFast
 
-tokenizer = AutoTokenizer.from_pretrained(DIR)
+tokenizer = PreTrainedTokenizerFast.from_pretrained(DIR)
 model = AutoModelForTokenClassification.from_pretrained(DIR).eval()
 logits = model(torch.tensor([tokens])).logits[..., 0]  # [1, time]
 value = torch.tanh(logits / 2)
@@ -103,9 +104,9 @@ exact GELU between.
 ```python
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, PreTrainedTokenizerFast
 
-tokenizer = AutoTokenizer.from_pretrained(DIR)
+tokenizer = PreTrainedTokenizerFast.from_pretrained(DIR)
 trunk = AutoModel.from_pretrained(DIR).eval()
 head = load_file(f"{DIR}/head.safetensors")
 hidden = trunk(torch.tensor([tokens])).last_hidden_state

@@ -70,7 +70,9 @@ impl ChatTemplate {
     ) -> Result<String, ChatError> {
         let messages: Vec<Value> = messages
             .iter()
-            .map(|m| Value::from_pairs([("role", m.role.as_str()), ("content", m.content.as_str())]))
+            .map(|m| {
+                Value::from_pairs([("role", m.role.as_str()), ("content", m.content.as_str())])
+            })
             .collect();
         let special = Value::from_pairs(
             self.special
@@ -303,10 +305,7 @@ mod tests {
             format!("{error}").contains("roles must alternate"),
             "{error}"
         );
-        assert!(matches!(
-            render("{% for %}", &[]),
-            Err(ChatError::Parse(_))
-        ));
+        assert!(matches!(render("{% for %}", &[]), Err(ChatError::Parse(_))));
     }
 
     #[test]

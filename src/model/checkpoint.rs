@@ -131,9 +131,8 @@ impl Checkpoint {
             });
         }
         let weights = Weights::open(dir)?;
-        let policy = Decoder::from_weights(&config, device, &mut |name, shape| {
-            weights.get(name, shape)
-        })?;
+        let policy =
+            Decoder::from_weights(&config, device, &mut |name, shape| weights.get(name, shape))?;
         let value_dir = dir.join(VALUE);
         let value = match value_dir.is_dir() {
             true => Some(load_value(&value_dir, &config, device)?),
@@ -242,7 +241,11 @@ pub fn load_value(dir: &Path, policy: &Config, device: &Device) -> Result<Value,
 /// A head alone, for the policy's trunk.
 fn write_head(dir: &Path, head: &ValueHead, stored: StoredType) -> Result<(), CheckpointError> {
     describe(dir, head, Trunk::Shared)?;
-    Ok(weights::save_file(&dir.join(HEAD), &head.weights(), stored)?)
+    Ok(weights::save_file(
+        &dir.join(HEAD),
+        &head.weights(),
+        stored,
+    )?)
 }
 
 /// A head with its trunk: what transformers opens as token classification with one label if the

@@ -255,7 +255,9 @@ fn rope_scaling(rope: &Value) -> Result<Option<Llama3Scaling>, ConfigError> {
                 original_max_position_embeddings: get("original_max_position_embeddings")?,
             }))
         }
-        other => Err(ConfigError::Unsupported(format!("rotary scaling `{other}`"))),
+        other => Err(ConfigError::Unsupported(format!(
+            "rotary scaling `{other}`"
+        ))),
     }
 }
 

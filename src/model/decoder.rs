@@ -220,7 +220,12 @@ fn initial(rng: &mut impl Rng, name: &str, shape: &[usize]) -> Vec<f32> {
         (shape[1] as f32).sqrt().recip() * if residual { 0.5 } else { 1.0 }
     };
     (0..n)
-        .map(|_| scale * { let x: f32 = StandardNormal.sample(rng); x })
+        .map(|_| {
+            scale * {
+                let x: f32 = StandardNormal.sample(rng);
+                x
+            }
+        })
         .collect()
 }
 

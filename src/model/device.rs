@@ -95,6 +95,11 @@ mod tests {
             assert_eq!(open(name).unwrap_err(), DeviceError::Unknown(name.into()));
         }
         #[cfg(not(feature = "cuda"))]
-        assert!(open("cuda:0").unwrap_err().to_string().contains("--features cuda"));
+        assert!(
+            open("cuda:0")
+                .unwrap_err()
+                .to_string()
+                .contains("--features cuda")
+        );
     }
 }

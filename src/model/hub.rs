@@ -51,7 +51,9 @@ pub enum HubError {
         "{}: the cached download is damaged and was removed; run the same command again to fetch it", .0.display()
     )]
     Damaged(PathBuf),
-    #[error("{repo}: the revision {revision} moved while it was being fetched; run the same command again, or pin a commit")]
+    #[error(
+        "{repo}: the revision {revision} moved while it was being fetched; run the same command again, or pin a commit"
+    )]
     Moved { repo: String, revision: String },
     #[error(transparent)]
     Weights(#[from] WeightsError),

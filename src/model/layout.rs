@@ -55,7 +55,11 @@ pub(super) fn read_layer<E>(
     };
     let attention_norm = norm("input_layernorm")?;
     let mlp_norm = norm("post_attention_layernorm")?;
-    let output = linear(&get(&format!("{p}.self_attn.o_proj.weight"), &[h, q])?, h, q);
+    let output = linear(
+        &get(&format!("{p}.self_attn.o_proj.weight"), &[h, q])?,
+        h,
+        q,
+    );
     let down = linear(&get(&format!("{p}.mlp.down_proj.weight"), &[h, ff])?, h, ff);
     let mut qkv = linear(&qkv, config.qkv_size(), h);
     qkv.bias = config.attention_bias.then(|| vector(bias, device));
@@ -80,7 +84,10 @@ pub(super) fn write_decoder(decoder: &Decoder) -> Vec<Weight> {
     out.push(whole("model.embed_tokens.weight", &decoder.embedding));
     for (index, layer) in decoder.layers.iter().enumerate() {
         let p = format!("model.layers.{index}");
-        out.push(norm(format!("{p}.input_layernorm.weight"), &layer.attention_norm));
+        out.push(norm(
+            format!("{p}.input_layernorm.weight"),
+            &layer.attention_norm,
+        ));
         let parts = [("q_proj", q), ("k_proj", kv), ("v_proj", kv)];
         out.extend(split(&format!("{p}.self_attn"), &layer.qkv, &parts));
         out.extend(split(

@@ -146,7 +146,15 @@ mod tests {
         let number = |n: u32| 9 + n;
         assert_eq!(
             t.encode("1 4 9 11 make 35\n").unwrap(),
-            [number(1), number(4), number(9), number(11), 2, number(35), 1]
+            [
+                number(1),
+                number(4),
+                number(9),
+                number(11),
+                2,
+                number(35),
+                1
+            ]
         );
         assert_eq!(t.encode("> <").unwrap(), [109, 110]);
         assert_eq!(t.vocab_size(), 111);

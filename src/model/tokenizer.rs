@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tokenizers::AddedToken;
+use tokenizers::Model;
 
 use super::chat::{ChatError, ChatTemplate};
 use super::config::token_ids;
@@ -124,7 +125,11 @@ impl Tokenizer {
         };
 
         warn_of_collisions(&inner, dir);
-        let named = |token: &str| inner.token_to_id(token).filter(|&id| owner(&inner, id).is_none());
+        let named = |token: &str| {
+            inner
+                .token_to_id(token)
+                .filter(|&id| owner(&inner, id).is_none())
+        };
         let mut stop: Vec<u32> = special
             .iter()
             .filter(|(name, _)| name == "eos_token")
@@ -136,9 +141,11 @@ impl Tokenizer {
             stop.extend(named(CHATML_END));
         }
         let mut seen = Vec::new();
-        stop.retain(|id| !seen.contains(id) && {
-            seen.push(*id);
-            true
+        stop.retain(|id| {
+            !seen.contains(id) && {
+                seen.push(*id);
+                true
+            }
         });
         if stop.is_empty() {
             return Err(TokenizerError::NoStopToken(dir.to_path_buf()));

@@ -46,7 +46,12 @@ impl ValueHead {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let scale = (hidden as f32).sqrt().recip();
             let data = (0..hidden * width)
-                .map(|_| scale * { let x: f32 = StandardNormal.sample(&mut rng); x })
+                .map(|_| {
+                    scale * {
+                        let x: f32 = StandardNormal.sample(&mut rng);
+                        x
+                    }
+                })
                 .collect();
             Inner {
                 weight: matrix(data, [hidden, width], device),
@@ -75,7 +80,11 @@ impl ValueHead {
         let inner = match kind {
             HeadKind::Linear => None,
             HeadKind::Mlp => Some(Inner {
-                weight: matrix(get("inner.weight", &[hidden, width])?, [hidden, width], device),
+                weight: matrix(
+                    get("inner.weight", &[hidden, width])?,
+                    [hidden, width],
+                    device,
+                ),
                 bias: vector(get("inner.bias", &[width])?, device),
             }),
         };
@@ -101,7 +110,11 @@ impl ValueHead {
         };
         if let Some(inner) = &self.inner {
             let [hidden, width] = inner.weight.val().dims();
-            push("inner.weight", vec![hidden, width], floats(inner.weight.val()));
+            push(
+                "inner.weight",
+                vec![hidden, width],
+                floats(inner.weight.val()),
+            );
             push("inner.bias", vec![width], floats(inner.bias.val()));
         }
         let [last, _] = self.score.val().dims();

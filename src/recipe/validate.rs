@@ -115,7 +115,10 @@ pub(super) fn pretrain(recipe: &Pretrain, source: &Source) -> Result<(), Error> 
     if shape.heads % shape.kv_heads != 0 {
         return Err(check.invalid(
             "model.kv_heads",
-            format!("{} heads cannot share {} kv_heads", shape.heads, shape.kv_heads),
+            format!(
+                "{} heads cannot share {} kv_heads",
+                shape.heads, shape.kv_heads
+            ),
             "make kv_heads a divisor of heads",
         ));
     }
@@ -163,14 +166,22 @@ impl Checker<'_> {
         if found > 0.0 && found.is_finite() {
             return Ok(());
         }
-        Err(self.invalid(path, format!("`{path}` is {found}"), "write a number above 0"))
+        Err(self.invalid(
+            path,
+            format!("`{path}` is {found}"),
+            "write a number above 0",
+        ))
     }
 
     fn share(&self, found: f32, path: &str) -> Result<(), Error> {
         if (0.0..=1.0).contains(&found) {
             return Ok(());
         }
-        Err(self.invalid(path, format!("`{path}` is {found}"), "write a number from 0 to 1"))
+        Err(self.invalid(
+            path,
+            format!("`{path}` is {found}"),
+            "write a number from 0 to 1",
+        ))
     }
 
     fn tree(&self, params: &tree::Params, path: &str) -> Result<(), Error> {

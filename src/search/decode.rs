@@ -2,7 +2,9 @@
 
 use super::Error;
 use super::ledger::Ledger;
-use crate::engine::{Choose, EngineHandle, Finish, Generate, Output, Reply, Request, Session, Slot};
+use crate::engine::{
+    Choose, EngineHandle, Finish, Generate, Output, Reply, Request, Session, Slot,
+};
 use crate::tree::{self, Expansion};
 use std::sync::Arc;
 

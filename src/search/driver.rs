@@ -307,7 +307,9 @@ impl Driver<'_> {
                 self.ledger.rollout(played.forwarded, nets);
                 let tokens = self.solution(from, &played.tokens);
                 // `evaluate` asked for a rollout, so there is a grader.
-                let outcome = self.grader.map_or(-1.0, |g| g.outcome(&tokens, played.finished));
+                let outcome = self
+                    .grader
+                    .map_or(-1.0, |g| g.outcome(&tokens, played.finished));
                 let keeps = self.params.rollout != Rollout::Greedy || self.params.memoise;
                 if keeps && (played.states.len() + 1 == played.tokens.len()) {
                     spare.extend(self.keep(from, played, outcome));

@@ -48,12 +48,24 @@ impl Play {
                 let reply = session.run(request).await?;
                 let mut tokens = vec![first];
                 tokens.extend(&reply.generated);
-                Ok(finished_play(tokens, reply.finish, reply.outputs, reply.slots, 0))
+                Ok(finished_play(
+                    tokens,
+                    reply.finish,
+                    reply.outputs,
+                    reply.slots,
+                    0,
+                ))
             }
             Play::Draw(request) => {
                 let reply = session.run(request).await?;
                 let tokens = reply.generated;
-                Ok(finished_play(tokens, reply.finish, reply.outputs, reply.slots, 1))
+                Ok(finished_play(
+                    tokens,
+                    reply.finish,
+                    reply.outputs,
+                    reply.slots,
+                    1,
+                ))
             }
             Play::End { last, finished } => Ok(Played {
                 tokens: vec![last],
@@ -136,10 +148,16 @@ impl Beam {
             candidates.truncate(self.width);
             live = Vec::new();
             for candidate in candidates {
-                let ended = candidate.tokens.last().is_some_and(|t| self.stop.contains(t));
+                let ended = candidate
+                    .tokens
+                    .last()
+                    .is_some_and(|t| self.stop.contains(t));
                 if !ended {
                     live.push(candidate);
-                } else if best.as_ref().is_none_or(|b| candidate.log_prob > b.log_prob) {
+                } else if best
+                    .as_ref()
+                    .is_none_or(|b| candidate.log_prob > b.log_prob)
+                {
                     best = Some(candidate);
                 }
             }

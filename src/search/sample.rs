@@ -80,7 +80,12 @@ pub async fn sample(
     let session = Arc::new(policy.engine.session(slots).await?);
     let context = match before {
         [] => Vec::new(),
-        _ => policy.prefill(&session, before, 1, &mut ledger).await?.slots,
+        _ => {
+            policy
+                .prefill(&session, before, 1, &mut ledger)
+                .await?
+                .slots
+        }
     };
     let mut tasks = JoinSet::new();
     for index in 0..count {

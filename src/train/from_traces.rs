@@ -192,3 +192,98 @@ fn rank(node: &NodeRecord, token: u32) -> usize {
         .position(|&t| t == token)
         .unwrap_or(node.child_tokens.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(parent: Option<u32>, token: u32, visits: u32, sum: f64) -> NodeRecord {
+        NodeRecord {
+            parent,
+            token,
+            visits,
+            return_sum: sum,
+            ..NodeRecord::default()
+        }
+    }
+
+    /// Two texts below one root: `5 0`, right and probable, and `6 0`, wrong; 0 is the stop token.
+    fn tree() -> TreeRecord {
+        let mut nodes = vec![
+            node(None, 0, 4, 2.0),
+            node(Some(0), 5, 3, 3.0),
+            node(Some(1), 0, 0, 0.0),
+            node(Some(0), 6, 1, -1.0),
+            node(Some(3), 0, 0, 0.0),
+        ];
+        nodes[0].child_tokens = vec![5, 6];
+        nodes[0].child_log_probs = vec![-0.2, -1.8];
+        for (stop, outcome) in [(2, 1.0), (4, -1.0)] {
+            nodes[stop].terminal = true;
+            nodes[stop].outcome = Some(outcome);
+            nodes[stop - 1].child_tokens = vec![0];
+            nodes[stop - 1].child_log_probs = vec![0.0];
+        }
+        TreeRecord {
+            problem: 9,
+            prompt: vec![1, 2, 3],
+            nodes,
+            ..TreeRecord::default()
+        }
+    }
+
+    fn all() -> Params {
+        Params {
+            trajectories: 0,
+            solutions: 0,
+            window: 0,
+        }
+    }
+
+    #[test]
+    fn targets_are_mean_returns_and_a_shared_node_counts_once() {
+        let examples = value_examples(&[tree()], &all(), 0);
+        assert_eq!(examples.len(), 2);
+        let (right, wrong) = (&examples[0], &examples[1]);
+        assert_eq!(right.tokens, [1, 2, 3, 5]);
+        assert_eq!(right.first, 2);
+        assert_eq!(right.targets, [0.5, 1.0]);
+        assert_eq!(right.weights, [4.0, 3.0]);
+        assert_eq!(wrong.tokens, [1, 2, 3, 6]);
+        assert_eq!(wrong.targets, [0.5, -1.0]);
+        assert_eq!(wrong.weights, [0.0, 1.0], "the root is the first text's");
+    }
+
+    #[test]
+    fn right_solutions_are_imitated_with_their_stop_token() {
+        let examples = policy_examples(&[tree()], &all());
+        assert_eq!(examples.len(), 1);
+        assert_eq!(examples[0].tokens, [1, 2, 3, 5, 0]);
+        assert_eq!((examples[0].first, examples[0].weight), (3, 1.0));
+        let mut generated = tree();
+        generated.root_depth = 1;
+        // What was generated before the search is part of the solution.
+        assert_eq!(policy_examples(&[generated], &all())[0].first, 2);
+    }
+
+    #[test]
+    fn a_limit_keeps_both_kinds_of_text() {
+        let mut wide = tree();
+        for extra in 0..6u32 {
+            let at = wide.nodes.len() as u32;
+            wide.nodes.push(node(Some(0), 10 + extra, 1, -1.0));
+            let mut stop = node(Some(at), 0, 0, 0.0);
+            stop.terminal = true;
+            stop.outcome = Some(-1.0);
+            wide.nodes.push(stop);
+        }
+        let params = Params {
+            trajectories: 4,
+            ..all()
+        };
+        let examples = value_examples(&[wide.clone()], &params, 7);
+        assert_eq!(examples.len(), 4);
+        assert_eq!(examples.iter().filter(|e| e.outcome > 0.0).count(), 1);
+        assert_eq!(examples, value_examples(&[wide], &params, 7));
+    }
+}

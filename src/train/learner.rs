@@ -176,7 +176,7 @@ impl Trainee {
     }
 
     /// Losses and gradients of one pass.
-    fn pass(&self, batch: &Batch) -> (StepReport, GradientsParams) {
+    pub(crate) fn pass(&self, batch: &Batch) -> (StepReport, GradientsParams) {
         let device = self.device();
         let hidden = self.hidden(&batch.source, &device);
         let mut report = StepReport::default();

@@ -1,7 +1,8 @@
-"""Runs an exported policy and value net in transformers, f32.
+"""Runs exported policies and value nets in transformers, f32.
 
-usage: transformers_logits.py KIND DIR TOKENS
-KIND is policy, linear or mlp; TOKENS a JSON list. Prints the logits as one flat JSON list.
+usage: transformers_logits.py TOKENS KIND DIR [KIND DIR]...
+TOKENS is a JSON list, KIND policy, linear or mlp. Prints the logits of each model as one flat JSON
+list a line.
 """
 
 import json
@@ -11,11 +12,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTokenClassification
 
-kind, directory, tokens = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-tokens = torch.tensor([tokens])
+tokens = torch.tensor([json.loads(sys.argv[1])])
 
 
-def load(auto):
+def load(auto, directory):
     model, info = auto.from_pretrained(
         directory, dtype=torch.float32, output_loading_info=True
     )
@@ -24,17 +24,20 @@ def load(auto):
     return model.eval()
 
 
-with torch.no_grad():
+def logits(kind, directory):
     if kind == "policy":
-        logits = load(AutoModelForCausalLM)(tokens).logits
-    elif kind == "linear":
-        model = load(AutoModelForTokenClassification)
+        return load(AutoModelForCausalLM, directory)(tokens).logits
+    if kind == "linear":
+        model = load(AutoModelForTokenClassification, directory)
         assert model.config.num_labels == 1, model.config.num_labels
-        logits = model(tokens).logits
-    else:
-        hidden = load(AutoModel)(tokens).last_hidden_state
-        head = load_file(f"{directory}/head.safetensors")
-        hidden = hidden @ head["inner.weight"] + head["inner.bias"]
-        hidden = torch.nn.functional.gelu(hidden)
-        logits = hidden @ head["score.weight"].T + head["score.bias"]
-print(json.dumps(logits.flatten().tolist()))
+        return model(tokens).logits
+    hidden = load(AutoModel, directory)(tokens).last_hidden_state
+    head = load_file(f"{directory}/head.safetensors")
+    hidden = hidden @ head["inner.weight"] + head["inner.bias"]
+    hidden = torch.nn.functional.gelu(hidden)
+    return hidden @ head["score.weight"].T + head["score.bias"]
+
+
+with torch.no_grad():
+    for kind, directory in zip(sys.argv[2::2], sys.argv[3::2]):
+        print(json.dumps(logits(kind, directory).flatten().tolist()))

@@ -1,6 +1,8 @@
 """Tokenises, decodes and renders as transformers does.
 
-usage: transformers_text.py MODEL_DIR < requests.jsonl
+usage: transformers_text.py CLASS MODEL_DIR < requests.jsonl
+CLASS is AutoTokenizer or PreTrainedTokenizerFast. transformers 5 gives every model of type qwen2
+Qwen's own pre-tokenizer through AutoTokenizer; the other class reads tokenizer.json as it is.
 A request has `text` and perhaps `messages`; the answer has `ids`, `decoded` and, with messages,
 `rendered` and `rendered_ids`.
 """
@@ -8,9 +10,9 @@ A request has `text` and perhaps `messages`; the answer has `ids`, `decoded` and
 import json
 import sys
 
-from transformers import AutoTokenizer
+import transformers
 
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+tokenizer = getattr(transformers, sys.argv[1]).from_pretrained(sys.argv[2])
 for line in sys.stdin:
     request = json.loads(line)
     ids = tokenizer(request["text"], add_special_tokens=False)["input_ids"]
