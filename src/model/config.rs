@@ -7,7 +7,7 @@ use serde_json::Value;
 pub enum Architecture {
     /// `Qwen2ForCausalLM`: biases on query, key and value.
     Qwen2,
-    /// `LlamaForCausalLM`: no biases unless `attention_bias` is set.
+    /// `LlamaForCausalLM`: no biases.
     Llama,
 }
 
@@ -141,7 +141,7 @@ impl Config {
                 expected: "a positive even number",
             });
         }
-        reject_unsupported(&json)?;
+        reject_unsupported(&json, model_type)?;
         // Newer transformers keep the rotary settings in `rope_parameters`.
         let rope = json
             .get("rope_parameters")
@@ -167,7 +167,7 @@ impl Config {
             tie_word_embeddings: flag(&json, "tie_word_embeddings"),
             attention_bias: match architecture {
                 Architecture::Qwen2 => true,
-                Architecture::Llama => flag(&json, "attention_bias"),
+                Architecture::Llama => false,
             },
             bos_token_id: token_ids(&json, "bos_token_id").first().copied(),
             eos_token_ids: token_ids(&json, "eos_token_id"),
@@ -221,7 +221,7 @@ impl Config {
     }
 }
 
-fn reject_unsupported(json: &Value) -> Result<(), ConfigError> {
+fn reject_unsupported(json: &Value, model_type: &str) -> Result<(), ConfigError> {
     if let Some(act) = json.get("hidden_act").and_then(Value::as_str)
         && act != "silu"
     {
@@ -231,6 +231,10 @@ fn reject_unsupported(json: &Value) -> Result<(), ConfigError> {
         return Err(ConfigError::Unsupported(
             "sliding-window attention (use_sliding_window = true)".into(),
         ));
+    }
+    if model_type == "llama" && flag(json, "attention_bias") {
+        // It would bias the output projection too.
+        return Err(ConfigError::Unsupported("attention_bias = true".into()));
     }
     if flag(json, "mlp_bias") {
         return Err(ConfigError::Unsupported("mlp_bias = true".into()));

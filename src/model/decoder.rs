@@ -3,7 +3,7 @@
 
 use super::attention::{Attend, CausalAttention};
 use super::config::Config;
-use super::layout::{self, Weight};
+use super::layout::{self, Get, Weight};
 use super::rope::Rope;
 use burn::module::{Module, Param};
 use burn::tensor::activation::silu;
@@ -112,7 +112,7 @@ impl Decoder {
     pub fn from_weights<E>(
         config: &Config,
         device: &Device,
-        get: &mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+        get: Get<'_, E>,
     ) -> Result<Decoder, E> {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
         let embedding = matrix(

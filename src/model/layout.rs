@@ -15,7 +15,8 @@ pub struct Weight {
     pub data: Vec<f32>,
 }
 
-type Get<'a, E> = &'a mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, E>;
+/// Supplies the tensor of a name and a shape, in Hugging Face layout.
+pub type Get<'a, E> = &'a mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, E>;
 
 /// Reads layer `index` through `get`.
 pub(super) fn read_layer<E>(

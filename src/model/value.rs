@@ -1,7 +1,7 @@
 //! The value head: what a return in [-1, 1] is expected after a prefix.
 
 use super::decoder::{Decoder, matrix, vector};
-use super::layout::{Weight, floats};
+use super::layout::{Get, Weight, floats};
 use burn::module::{Module, Param};
 use burn::tensor::activation::{gelu, tanh};
 use burn::tensor::{Device, Tensor};
@@ -75,7 +75,7 @@ impl ValueHead {
         hidden: usize,
         width: usize,
         device: &Device,
-        get: &mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+        get: Get<'_, E>,
     ) -> Result<Self, E> {
         let inner = match kind {
             HeadKind::Linear => None,
@@ -154,6 +154,10 @@ impl ValueHead {
 
 /// A value net: a head on the policy's own trunk, or on a trunk of its own.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a process holds a handful of these, and weights dwarf them"
+)]
 pub enum Value {
     /// One forward pass gives prior and value.
     Shared(ValueHead),

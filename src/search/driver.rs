@@ -209,7 +209,7 @@ impl Driver<'_> {
     }
 
     fn play_out(&self, from: NodeId) -> Play {
-        let left = (self.params.tree.max_depth - self.tree.depth(from)) as usize;
+        let left = (self.tree.params().max_depth - self.tree.depth(from)) as usize;
         let mut context = self.context(from);
         let last = self.tree.token(from).unwrap_or(self.root_token);
         match self.params.rollout {

@@ -33,22 +33,22 @@ struct Iter<F> {
     total: usize,
 }
 
-impl<F: FnMut(usize) -> Batch> Iterator for Iter<F> {
-    type Item = Result<Batch, DatasetError>;
+impl<F: FnMut(usize) -> Vec<Batch>> Iterator for Iter<F> {
+    type Item = Result<Vec<Batch>, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.range.next().map(|i| Ok((self.make)(i)))
     }
 }
 
-impl<F: FnMut(usize) -> Batch> DataLoaderIterator<Batch> for Iter<F> {
+impl<F: FnMut(usize) -> Vec<Batch>> DataLoaderIterator<Vec<Batch>> for Iter<F> {
     fn progress(&self) -> Progress {
         Progress::new(self.total - self.range.len(), self.total, None)
     }
 }
 
-impl DataLoader<Batch> for StepLoader {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
+impl DataLoader<Vec<Batch>> for StepLoader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Vec<Batch>> + 'a> {
         let first = self.next.fetch_add(self.epoch, Ordering::Relaxed);
         let total = self.epoch.min(self.steps.saturating_sub(first)) * self.parts;
         Box::new(Iter {
@@ -62,12 +62,12 @@ impl DataLoader<Batch> for StepLoader {
         self.epoch.min(self.steps) * self.parts
     }
 
-    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<Batch>> {
+    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<Vec<Batch>>> {
         // Passes are made on the host; the learner moves them to its device.
         Arc::new(self.clone())
     }
 
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Vec<Batch>>> {
         // Only multi-device strategies cut loaders up. An epoch is sliced in whole steps.
         Arc::new(StepLoader {
             epoch: (end - start) / self.parts,
@@ -79,10 +79,10 @@ impl DataLoader<Batch> for StepLoader {
     }
 }
 
-impl DataLoader<Batch> for ListLoader {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
+impl DataLoader<Vec<Batch>> for ListLoader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Vec<Batch>> + 'a> {
         Box::new(Iter {
-            make: |i: usize| self.0[i].clone(),
+            make: |i: usize| vec![self.0[i].clone()],
             range: 0..self.0.len(),
             total: self.0.len(),
         })
@@ -92,11 +92,11 @@ impl DataLoader<Batch> for ListLoader {
         self.0.len()
     }
 
-    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<Batch>> {
+    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<Vec<Batch>>> {
         Arc::new(self.clone())
     }
 
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Vec<Batch>>> {
         Arc::new(ListLoader(Arc::new(self.0[start..end].to_vec())))
     }
 }

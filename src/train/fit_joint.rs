@@ -8,7 +8,7 @@ use super::example::{PolicyExample, ValueExample, is_held_out};
 use super::fit::{Context, Job, free, free_last_layers, run, step_count};
 use super::learner::{LOGITS_AT_ONCE, Objective};
 use super::loss::ValueLoss;
-use super::passes::TokenPasses;
+use super::passes::{TokenPasses, pieces};
 use super::report::FitReport;
 use super::schedule::Decay;
 use crate::model::{Decoder, ValueHead};
@@ -196,6 +196,7 @@ pub fn fit_joint(
         passes: Arc::new(TokenPasses {
             prompt_weight: params.prompt_weight as f32,
             parts,
+            pieces: pieces(policy, (policy_batch + value_batch).div_ceil(parts)),
             ..TokenPasses::new(weight)
                 .with_policy(solutions, policy_batch, steps, params.seed)
                 .with_values(values, value_batch, steps, params.seed)

@@ -7,7 +7,7 @@ use super::example::{PolicyExample, is_held_out};
 use super::fit::{Context, Job, free, free_last_layers, run, step_count};
 use super::learner::{LOGITS_AT_ONCE, Objective};
 use super::loss::ValueLoss;
-use super::passes::TokenPasses;
+use super::passes::{TokenPasses, pieces};
 use super::report::FitReport;
 use super::schedule::Decay;
 use crate::model::Decoder;
@@ -185,6 +185,7 @@ pub fn fit_policy(
         passes: Arc::new(TokenPasses {
             prompt_weight,
             parts,
+            pieces: pieces(policy, batch.div_ceil(parts)),
             ..TokenPasses::new(no_values).with_policy(train, batch, steps, params.seed)
         }),
         prefix: "policy",

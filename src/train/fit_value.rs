@@ -8,7 +8,7 @@ use super::example::{ValueExample, is_held_out};
 use super::fit::{Context, Job, free, free_last_layers, run, step_count};
 use super::learner::{Batch, LOGITS_AT_ONCE, Objective, Source, hidden_states};
 use super::loss::ValueLoss;
-use super::passes::{HiddenPasses, TokenPasses};
+use super::passes::{HiddenPasses, TokenPasses, pieces};
 use super::report::FitReport;
 use super::schedule::Decay;
 use crate::model::{Decoder, ValueHead};
@@ -221,6 +221,7 @@ pub fn fit_value(
                 valid: TokenPasses::of_values(&all, batch.div_ceil(parts), weight),
                 passes: Arc::new(TokenPasses {
                     parts,
+                    pieces: pieces(trunk, batch.div_ceil(parts)),
                     ..TokenPasses::new(weight).with_values(train, batch, steps, params.seed)
                 }),
                 prefix: "value",

@@ -108,7 +108,7 @@ fn passes(policy: bool, value: bool, parts: usize) -> Vec<Batch> {
     }
     all.prompt_weight = 0.2;
     all.parts = parts;
-    (0..parts).map(|part| all.pass(0, part)).collect()
+    (0..parts).flat_map(|part| all.pass(0, part)).collect()
 }
 
 /// Adds `delta` to parameter number `index`.

@@ -11,6 +11,7 @@ use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_train::{InferenceStep, Interrupter, TrainOutput, TrainStep};
+use rayon::prelude::*;
 use std::sync::{Arc, Mutex};
 
 /// Logits that are held at once; above this the vocabulary projection goes in pieces. A Qwen2
@@ -175,7 +176,29 @@ impl Trainee {
         (self.shared.objective.logits_at_once / self.vocabulary()).max(1)
     }
 
-    /// Losses and gradients of one pass.
+    /// Losses and gradients of a pass in pieces, which are computed side by side and added up in
+    /// their order.
+    fn passes(&self, pieces: &[Batch]) -> (StepReport, GradientsParams) {
+        if let [batch] = pieces {
+            return self.pass(batch);
+        }
+        let device = self.device().autodiff();
+        let results: Vec<(StepReport, GradientsParams)> = pieces
+            .par_iter()
+            // Each piece has its own leaves, or the graphs would grow together and wait for each
+            // other.
+            .map(|batch| self.clone().fork(&device).pass(batch))
+            .collect();
+        let mut sum = GradientsAccumulator::new();
+        let mut total = StepReport::default();
+        for (report, grads) in results {
+            total.add(&report);
+            sum.accumulate(self, grads);
+        }
+        (total, sum.grads())
+    }
+
+    /// Losses and gradients of one piece.
     pub(crate) fn pass(&self, batch: &Batch) -> (StepReport, GradientsParams) {
         let device = self.device();
         let hidden = self.hidden(&batch.source, &device);
@@ -255,21 +278,13 @@ impl Trainee {
 }
 
 impl TrainStep for Trainee {
-    type Input = Batch;
+    type Input = Vec<Batch>;
     type Output = ();
 
-    fn step(&self, batch: Batch) -> TrainOutput<()> {
-        let (report, grads) = self.pass(&batch);
+    fn step(&self, pieces: Vec<Batch>) -> TrainOutput<()> {
+        let (report, grads) = self.passes(&pieces);
         if report.loss.is_finite() {
-            let sum = |a: Option<f64>, b: Option<f64>| match (a, b) {
-                (Some(a), Some(b)) => Some(a + b),
-                (a, b) => a.or(b),
-            };
-            let current = &mut lock(&self.shared.state).current;
-            current.loss += report.loss;
-            current.policy_loss = sum(current.policy_loss, report.policy_loss);
-            current.value_loss = sum(current.value_loss, report.value_loss);
-            current.tokens += report.tokens;
+            lock(&self.shared.state).current.add(&report);
         } else {
             self.shared.fail("loss", report.loss);
         }
@@ -303,10 +318,18 @@ impl TrainStep for Trainee {
 }
 
 impl InferenceStep for Trainee {
-    type Input = Batch;
+    type Input = Vec<Batch>;
     type Output = ();
 
-    fn step(&self, batch: Batch) {
+    fn step(&self, batches: Vec<Batch>) {
+        for batch in &batches {
+            self.validate(batch);
+        }
+    }
+}
+
+impl Trainee {
+    fn validate(&self, batch: &Batch) {
         let device = self.device();
         let hidden = self.hidden(&batch.source, &device);
         let mut sums = (0.0, 0.0);

@@ -5,12 +5,36 @@ use super::batch::{
 };
 use super::example::{PolicyExample, ValueExample};
 use super::learner::{Batch, Source};
+use crate::model::Decoder;
+use crate::model::device::is_cpu;
+use burn::module::Module;
 use burn::tensor::Tensor;
 
 /// Makes the passes of a fit, each from its number alone, so that a fit can go on anywhere.
 pub(crate) trait Passes: Send + Sync {
-    /// Pass `part` of optimiser step `step`.
-    fn pass(&self, step: usize, part: usize) -> Batch;
+    /// Pass `part` of optimiser step `step`, in pieces whose losses and gradients add up to it.
+    fn pass(&self, step: usize, part: usize) -> Vec<Batch>;
+}
+
+/// Rows that are worth a piece of their own.
+const ROWS_IN_A_PIECE: usize = 8;
+
+/// Pieces of a pass, whatever the number of cores: the sum of the gradients must not depend on it.
+const PIECES: usize = 4;
+
+/// Above this many parameters a piece keeps all cores busy by itself, and one gradient for each
+/// piece would take too much memory.
+const SMALL: usize = 1 << 24;
+
+/// Into how many pieces a pass of `rows` rows is cut. The matrices of a small model are too small for
+/// its products to use more than one core; then the pieces of a pass are computed side by side.
+pub(crate) fn pieces(trunk: &Decoder, rows: usize) -> usize {
+    let cpu = is_cpu(&trunk.embedding.val().device().inner());
+    if cpu && trunk.num_params() < SMALL {
+        (rows / ROWS_IN_A_PIECE).clamp(1, PIECES)
+    } else {
+        1
+    }
 }
 
 /// Passes of a trunk: next-token rows, value rows, or both in one pass.
@@ -21,11 +45,14 @@ pub(crate) struct TokenPasses {
     pub value: Vec<ValueExample>,
     pub value_plan: Vec<Vec<usize>>,
     pub weight: VisitWeight,
+    /// Passes in a step.
     pub parts: usize,
+    /// Pieces in a pass.
+    pub pieces: usize,
 }
 
 impl TokenPasses {
-    /// No examples yet; one pass a step.
+    /// No examples yet; one pass a step, in one piece.
     pub fn new(weight: VisitWeight) -> Self {
         TokenPasses {
             policy: Vec::new(),
@@ -35,6 +62,7 @@ impl TokenPasses {
             value_plan: Vec::new(),
             weight,
             parts: 1,
+            pieces: 1,
         }
     }
 
@@ -124,14 +152,13 @@ fn make_pass(
     }
 }
 
-impl Passes for TokenPasses {
-    fn pass(&self, step: usize, part: usize) -> Batch {
-        let (policy, all_policy) = part_of(&self.policy, &self.policy_plan, step, part, self.parts);
-        let (value, all_value) = part_of(&self.value, &self.value_plan, step, part, self.parts);
+impl TokenPasses {
+    /// Share `part` of `parts` of a step. Its targets are divided by the weight of the whole step.
+    fn share(&self, step: usize, part: usize, parts: usize) -> Batch {
+        let (policy, all_policy) = part_of(&self.policy, &self.policy_plan, step, part, parts);
+        let (value, all_value) = part_of(&self.value, &self.value_plan, step, part, parts);
         let mut batch = make_pass(&policy, self.prompt_weight, &value, self.weight);
-        if self.parts > 1 {
-            // Every part is divided by the weight of the whole step, so that the parts' gradients
-            // add up to that of one big pass.
+        if parts > 1 {
             if let Some(targets) = &mut batch.policy {
                 targets.total = policy_targets(&all_policy, 0, 0, self.prompt_weight).total;
             }
@@ -143,6 +170,15 @@ impl Passes for TokenPasses {
     }
 }
 
+impl Passes for TokenPasses {
+    fn pass(&self, step: usize, part: usize) -> Vec<Batch> {
+        (part * self.pieces..(part + 1) * self.pieces)
+            .map(|share| self.share(step, share, self.parts * self.pieces))
+            .filter(|batch| batch.policy.is_some() || batch.value.is_some())
+            .collect()
+    }
+}
+
 /// Passes over cached hidden states, `[n, hidden]`: a step is a draw of positions.
 pub(crate) struct HiddenPasses {
     pub hidden: Tensor<2>,
@@ -151,7 +187,7 @@ pub(crate) struct HiddenPasses {
 }
 
 impl Passes for HiddenPasses {
-    fn pass(&self, step: usize, _: usize) -> Batch {
+    fn pass(&self, step: usize, _: usize) -> Vec<Batch> {
         let mut targets = Targets::empty();
         for &i in &self.plan[step] {
             targets.positions.push(i as i32);
@@ -159,10 +195,10 @@ impl Passes for HiddenPasses {
             targets.weights.push(self.targets.weights[i]);
             targets.total += f64::from(self.targets.weights[i]);
         }
-        Batch {
+        vec![Batch {
             source: Source::Hidden(self.hidden.clone()),
             policy: None,
             value: Some(targets),
-        }
+        }]
     }
 }

@@ -80,6 +80,20 @@ pub(crate) struct StepReport {
     pub tokens: u64,
 }
 
+impl StepReport {
+    /// Adds the losses and tokens of another piece of the same step.
+    pub(crate) fn add(&mut self, other: &StepReport) {
+        let sum = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+        self.loss += other.loss;
+        self.policy_loss = sum(self.policy_loss, other.policy_loss);
+        self.value_loss = sum(self.value_loss, other.value_loss);
+        self.tokens += other.tokens;
+    }
+}
+
 /// What the training thread leaves for burn-train's metric thread.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {

@@ -27,7 +27,9 @@ pub struct Params {
     /// the return alone, 0 at the value alone. 0 to 1; 1.
     pub lambda: f32,
     /// Tokens below the first root at which a state ends, finished or not: a node at this depth
-    /// is terminal. At least 1; 1024.
+    /// is terminal. At least 1; 1024. No key of a recipe: the search sets it to its limit of new
+    /// tokens.
+    #[serde(skip)]
     pub max_depth: u32,
 }
 

@@ -118,7 +118,21 @@ pub fn save_file(path: &Path, weights: &[Weight], stored: StoredType) -> Result<
             },
         }
     })?;
+    share(&partial)?;
     publish(&partial, path)
+}
+
+/// Lets others read the file: the safetensors crate creates it for its owner alone.
+#[cfg(unix)]
+fn share(path: &Path) -> Result<(), WeightsError> {
+    use std::os::unix::fs::PermissionsExt;
+    let readable = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(path, readable).map_err(io(path))
+}
+
+#[cfg(not(unix))]
+fn share(_: &Path) -> Result<(), WeightsError> {
+    Ok(())
 }
 
 /// A weight as safetensors asks for it.
