@@ -138,7 +138,7 @@ fn memoised_and_unmemoised_collection_give_the_same_tree() {
         tokens.1 += b.forward_tokens;
     }
     assert!(
-        tokens.0 * 2 < tokens.1,
+        tokens.0 * 3 < tokens.1 * 2,
         "{} tokens with the memo, {} without",
         tokens.0,
         tokens.1
@@ -255,5 +255,10 @@ fn an_evaluation_charges_every_method_and_compares_them_in_pairs() {
     let dir = tempfile::tempdir().unwrap();
     evaluation.write(dir.path()).unwrap();
     let again = evaluate::Evaluation::read(&dir.path().join("evaluation.json")).unwrap();
-    assert_eq!(again.methods, evaluation.methods);
+    for (name, method) in &evaluation.methods {
+        let read = &again.methods[name];
+        assert_eq!((read.correct, read.total), (method.correct, method.total));
+        assert_eq!(read.ledger, method.ledger);
+        assert!((read.accuracy - method.accuracy).abs() < 1e-12);
+    }
 }

@@ -155,7 +155,7 @@ fn tensorboard_finds_every_value() {
         monitor.text("eval/sample", 1, "# Größe\n\n| a | b |\n|---|---|\n");
         monitor.histogram("collect/depth", 5, &[1.0, 2.0, 2.5, 4.0]);
     }
-    let found = python::json(&python, "read_events.py", dir.path());
+    let found = python::json(&python, "read_events.py", &[dir.path().as_os_str()]);
 
     assert_eq!(
         found["plugins"],

@@ -6,9 +6,7 @@
 mod python;
 
 use burn::tensor::{Int, Tensor, TensorData};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use tokenzero::engine::{Choose, Engine, Generate, Request};
 use tokenzero::model::layout::floats;
@@ -29,7 +27,7 @@ fn models() -> PathBuf {
     )
 }
 
-/// The largest logit difference allowed, and whether greedy continuations must agree to the end.
+/// Logits within 1e-3 and the same 64 greedy tokens.
 fn compare(dir: &Path, prompt: Option<Vec<u32>>) {
     if !dir.is_dir() {
         eprintln!("skipped: {} is not there", dir.display());
@@ -45,22 +43,9 @@ fn compare(dir: &Path, prompt: Option<Vec<u32>>) {
         tokens.truncate(64);
         tokens
     });
-    let output = Command::new(python)
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/python/transformers_parity.py"
-        ))
-        .arg(dir)
-        .arg(serde_json::to_string(&prompt).unwrap())
-        .arg("64")
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let theirs: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tokens = serde_json::to_string(&prompt).unwrap();
+    let args = [dir.as_os_str(), tokens.as_ref(), "64".as_ref()];
+    let theirs = python::json(&python, "transformers_parity.py", &args);
 
     let n = prompt.len();
     let ids: Vec<i32> = prompt.iter().map(|&t| t as i32).collect();

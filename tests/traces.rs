@@ -305,7 +305,7 @@ fn python_polars_reads_every_column() {
     };
     let dir = tempfile::tempdir().unwrap();
     collect(dir.path());
-    let mut found = python::json(&python, "read_traces.py", dir.path());
+    let mut found = python::json(&python, "read_traces.py", &[dir.path().as_os_str()]);
 
     let types = [
         ("schema_version", "UInt32"),

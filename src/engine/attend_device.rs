@@ -1,6 +1,7 @@
 //! Keys and values in the memory of an accelerator, and attention over them in tensor operations.
 
 use super::batch::Batch;
+use crate::model::decoder::Projection;
 use crate::model::{Attend, Config, Rope};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
@@ -101,7 +102,8 @@ impl<'a> DeviceAttention<'a> {
 }
 
 impl Attend for DeviceAttention<'_> {
-    fn attend(&mut self, layer: usize, qkv: Tensor<2>) -> Tensor<2> {
+    fn attend(&mut self, layer: usize, projection: &Projection, x: Tensor<2>) -> Tensor<2> {
+        let qkv = projection.forward(x);
         let (h, kv, d) = (self.cache.heads, self.cache.kv_heads, self.cache.head_dim);
         let (n, t, group) = (self.tokens, self.longest, h / kv);
         let x = qkv

@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::kernels::{Layout, attend_group};
+use crate::model::decoder::Projection;
 use crate::model::{Attend, Config, Rope};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
@@ -75,7 +76,8 @@ fn rotate(x: &mut [f32], cos: &[f32], sin: &[f32]) {
 }
 
 impl Attend for HostAttention<'_> {
-    fn attend(&mut self, layer: usize, qkv: Tensor<2>) -> Tensor<2> {
+    fn attend(&mut self, layer: usize, projection: &Projection, x: Tensor<2>) -> Tensor<2> {
+        let qkv = projection.forward(x);
         let [n, width] = qkv.dims();
         let (h, kv, d) = (self.cache.heads, self.cache.kv_heads, self.cache.head_dim);
         let half = d / 2;
@@ -85,7 +87,9 @@ impl Attend for HostAttention<'_> {
         };
         let stride = self.cache.stride();
         let cache = &mut self.cache.layers[layer];
-        for (i, token) in qkv.chunks_mut(width).enumerate() {
+        // Tokens beyond the batch's own are idle: they see nothing and nobody sees them.
+        let own = self.batch.len();
+        for (i, token) in qkv.chunks_mut(width).take(own).enumerate() {
             let (cos, sin) = (&self.cos[i * half..][..half], &self.sin[i * half..][..half]);
             for head in token[..(h + kv) * d].chunks_mut(d) {
                 rotate(head, cos, sin);
@@ -98,7 +102,8 @@ impl Attend for HostAttention<'_> {
         let mut out = vec![0.0f32; n * h * d];
         let cache = &*cache;
         let qkv = &*qkv;
-        out.par_chunks_mut(h * d)
+        out[..own * h * d]
+            .par_chunks_mut(h * d)
             .enumerate()
             .with_min_len(4)
             .for_each_init(Vec::new, |scores: &mut Vec<f32>, (i, out)| {

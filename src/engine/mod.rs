@@ -36,6 +36,10 @@ pub struct Params {
     /// Tokens whose keys and values fit in the pool at once; 0 takes as many as half of the free
     /// memory holds, on an accelerator as many as 8 GiB hold. Default 0.
     pub kv_slots: usize,
+    /// Tokens that a step on the CPU is filled up to with idle ones. Matrix kernels sum in another
+    /// order for a few rows than for many: with at least 8, what a row computes does not depend on
+    /// how many others there are. 1 is faster where a single text is written. Default 8.
+    pub min_step_tokens: usize,
     /// How long a step waits for sessions that are between requests, in microseconds. Default 300.
     pub linger_us: u64,
 }
@@ -46,6 +50,7 @@ impl Default for Params {
             max_rows: 256,
             max_step_tokens: 1024,
             kv_slots: 0,
+            min_step_tokens: 8,
             linger_us: 300,
         }
     }

@@ -65,11 +65,21 @@ impl Net {
         }
     }
 
-    /// Final hidden states of the batch's tokens, `[tokens, hidden]`.
-    fn forward(&mut self, batch: &Batch, slots: usize) -> Tensor<2> {
-        let tokens: Vec<i32> = batch.tokens.iter().map(|&t| t as i32).collect();
-        let tokens =
-            Tensor::<1, Int>::from_data(TensorData::new(tokens, [batch.len()]), &self.device);
+    /// Rows that a step is filled up to: accelerators compute a row alike whatever its neighbours.
+    fn least(&self, least: usize) -> usize {
+        match self.cache {
+            Cache::Host(_) => least,
+            Cache::Device(_) => 1,
+        }
+    }
+
+    /// Final hidden states of the batch's tokens, `[tokens, hidden]`; idle tokens follow where the
+    /// batch has fewer than `least`.
+    fn forward(&mut self, batch: &Batch, slots: usize, least: usize) -> Tensor<2> {
+        let mut tokens: Vec<i32> = batch.tokens.iter().map(|&t| t as i32).collect();
+        tokens.resize(tokens.len().max(self.least(least)), 0);
+        let count = tokens.len();
+        let tokens = Tensor::<1, Int>::from_data(TensorData::new(tokens, [count]), &self.device);
         let rope = self.decoder.rope();
         match &mut self.cache {
             Cache::Host(cache) => {
@@ -236,15 +246,17 @@ impl Worker {
         self.shared
             .tokens
             .fetch_add(batch.len() as u64, Ordering::Relaxed);
-        let hidden = self.policy.forward(&batch, slots);
+        let least = self.params.min_step_tokens;
+        let hidden = self.policy.forward(&batch, slots, least);
         let value_hidden = self
             .value_trunk
             .as_mut()
-            .map(|net| net.forward(&batch, slots));
+            .map(|net| net.forward(&batch, slots, least));
         if wanted.is_empty() {
             return Ok(());
         }
-        let last: Vec<usize> = wanted.iter().map(|w| w.1).collect();
+        let mut last: Vec<usize> = wanted.iter().map(|w| w.1).collect();
+        last.resize(last.len().max(self.policy.least(least)), 0);
         let hidden_last = pick(hidden, &last, &self.policy.device);
         let values = self.head.as_ref().map(|head| {
             let states = match value_hidden {
@@ -263,7 +275,8 @@ impl Worker {
         logits: &[f32],
         values: Option<&[f32]>,
     ) -> Result<(), Error> {
-        let vocab = logits.len() / wanted.len();
+        let vocab = self.policy.decoder.config().vocab_size;
+        let logits = &logits[..wanted.len() * vocab];
         if let Some(at) = logits.iter().position(|x| !x.is_finite()) {
             tracing::error!("a logit of row {} is not finite", at / vocab);
             return Err(Error::NotFinite);

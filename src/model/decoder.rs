@@ -20,11 +20,38 @@ pub struct Projection {
 }
 
 impl Projection {
+    /// The part of the map that gives the outputs in `range`.
+    pub fn columns(&self, range: std::ops::Range<usize>) -> Columns {
+        let weight = self.weight.val();
+        let [rows, _] = weight.dims();
+        Columns {
+            weight: weight.slice([0..rows, range.clone()]),
+            bias: self.bias.as_ref().map(|bias| bias.val().slice([range])),
+        }
+    }
+
     /// `[n, in] -> [n, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let y = x.matmul(self.weight.val());
         match &self.bias {
             Some(bias) => y + bias.val().unsqueeze(),
+            None => y,
+        }
+    }
+}
+
+/// Some output columns of a [`Projection`].
+pub struct Columns {
+    pub weight: Tensor<2>,
+    pub bias: Option<Tensor<1>>,
+}
+
+impl Columns {
+    /// `[n, in] -> [n, columns]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let y = x.matmul(self.weight.clone());
+        match &self.bias {
+            Some(bias) => y + bias.clone().unsqueeze(),
             None => y,
         }
     }
@@ -65,13 +92,26 @@ pub struct Layer {
 impl Layer {
     /// `[n, hidden] -> [n, hidden]`.
     pub fn forward(&self, index: usize, x: Tensor<2>, attend: &mut impl Attend) -> Tensor<2> {
-        let qkv = self.qkv.forward(self.attention_norm.forward(x.clone()));
-        let x = x + self.output.forward(attend.attend(index, qkv));
-        let gate_up = self.gate_up.forward(self.mlp_norm.forward(x.clone()));
-        let [n, both] = gate_up.dims();
-        let gate = gate_up.clone().slice([0..n, 0..both / 2]);
-        let up = gate_up.slice([0..n, both / 2..both]);
+        let attended = attend.attend(index, &self.qkv, self.attention_norm.forward(x.clone()));
+        let x = x + self.output.forward(attended);
+        let (gate, up) = self.gate_and_up(self.mlp_norm.forward(x.clone()));
         x + self.down.forward(silu(gate) * up)
+    }
+
+    /// `[n, hidden] -> 2 x [n, intermediate]`.
+    fn gate_and_up(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let [_, both] = self.gate_up.weight.dims();
+        if x.is_autodiff() {
+            // Cutting the weight costs far less to differentiate than cutting the product.
+            let gate = self.gate_up.columns(0..both / 2).forward(x.clone());
+            return (gate, self.gate_up.columns(both / 2..both).forward(x));
+        }
+        let product = self.gate_up.forward(x);
+        let [n, _] = product.dims();
+        (
+            product.clone().slice([0..n, 0..both / 2]),
+            product.slice([0..n, both / 2..both]),
+        )
     }
 }
 

@@ -142,8 +142,10 @@ impl ValueHead {
             Some(inner) => gelu(hidden.matmul(inner.weight.val()) + inner.bias.val().unsqueeze()),
             None => hidden,
         };
-        let [n, _] = x.dims();
-        x.matmul(self.score.val()).reshape([n]) + self.bias.val()
+        let [n, last] = x.dims();
+        // Not a matmul: with one column its sums would depend on the number of rows.
+        let score = self.score.val().reshape([1, last]);
+        (x * score).sum_dim(1).reshape([n]) + self.bias.val()
     }
 
     /// Values in (-1, 1): `[n, hidden] -> [n]`.

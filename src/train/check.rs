@@ -2,7 +2,7 @@
 
 use super::error::Error;
 
-/// Collects nothing and fails at once: the first number that is out of its range.
+/// Checks for the fit of this name; each fails with the key, what it holds and what it should.
 pub(crate) struct Check(pub &'static str);
 
 impl Check {

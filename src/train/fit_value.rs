@@ -184,7 +184,7 @@ pub fn fit_value(
             } else {
                 let (hidden, targets) = hidden_positions(trunk, &valid, weight);
                 vec![Batch {
-                    source: Source::Hidden(hidden),
+                    source: Source::Hidden(Box::new(hidden)),
                     policy: None,
                     value: Some(targets),
                 }]

@@ -39,7 +39,7 @@ pub(crate) enum Source {
     /// A pass of the trunk.
     Tokens(Rows),
     /// `[n, hidden]`, computed before: the trunk is frozen.
-    Hidden(Tensor<2>),
+    Hidden(Box<Tensor<2>>),
 }
 
 /// One pass: rows, and the positions whose losses are summed. Rows of both kinds share the pass.
@@ -134,7 +134,7 @@ impl Trainee {
 
     fn hidden(&self, source: &Source, device: &Device) -> Tensor<2> {
         match (source, &self.trunk) {
-            (Source::Hidden(hidden), _) => hidden.clone(),
+            (Source::Hidden(hidden), _) => Tensor::clone(hidden),
             (Source::Tokens(rows), Some(trunk)) => hidden_states(trunk, rows, device),
             (Source::Tokens(_), None) => unreachable!("token batches are made for fits of a trunk"),
         }

@@ -196,7 +196,7 @@ impl Passes for HiddenPasses {
             targets.total += f64::from(self.targets.weights[i]);
         }
         vec![Batch {
-            source: Source::Hidden(self.hidden.clone()),
+            source: Source::Hidden(Box::new(self.hidden.clone())),
             policy: None,
             value: Some(targets),
         }]

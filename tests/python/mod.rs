@@ -1,6 +1,6 @@
 //! Runs the scripts beside this file with a Python that has the package they need.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
 
@@ -22,13 +22,14 @@ pub fn with(package: &str) -> Option<OsString> {
     None
 }
 
-/// What `script` prints about `path`.
-pub fn json(python: &OsString, script: &str, path: &Path) -> Value {
+/// What `script` prints when it is called with `args`.
+pub fn json(python: &OsString, script: &str, args: &[&OsStr]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/python")
         .join(script);
     let output = Command::new(python)
-        .args([&script, path])
+        .arg(&script)
+        .args(args)
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}", python.display()));
     let errors = String::from_utf8_lossy(&output.stderr);
