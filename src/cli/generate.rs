@@ -64,7 +64,9 @@ struct Answer {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
-    if !(0.0..=100.0).contains(&args.temperature) || !(args.top_p > 0.0 && args.top_p <= 1.0) {
+    let drawable =
+        (0.0..=100.0).contains(&args.temperature) && args.top_p > 0.0 && args.top_p <= 1.0;
+    if !drawable {
         return Err(miette!(
             help = "temperature is 0 or more, top_p above 0 and at most 1",
             "temperature {} with top_p {} is no way to draw",

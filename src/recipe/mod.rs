@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use toml_source::{Error, Source};
 
 /// A run of the loop.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recipe {
     /// Name of the run; without `--run-dir` its folder is `checkpoints/<name>`. Default: the
@@ -126,26 +126,6 @@ impl Default for Learn {
             mode: Mode::Joint,
             head: HeadKind::Linear,
             head_width: 96,
-        }
-    }
-}
-
-impl Default for Recipe {
-    fn default() -> Self {
-        Recipe {
-            name: String::new(),
-            seed: 0,
-            rounds: Loop::default(),
-            model: Model::default(),
-            task: task::Params::default(),
-            engine: engine::Params::default(),
-            collect: collect::Params::default(),
-            traces: from_traces::Params::default(),
-            learn: Learn::default(),
-            joint: fit_joint::Params::default(),
-            value: fit_value::Params::default(),
-            policy: fit_policy::Params::default(),
-            evaluate: evaluate::Params::default(),
         }
     }
 }

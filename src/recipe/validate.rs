@@ -105,14 +105,14 @@ pub(super) fn pretrain(recipe: &Pretrain, source: &Source) -> Result<(), Error> 
     check.at_least(1, shape.heads, "model.heads")?;
     check.at_least(1, shape.kv_heads, "model.kv_heads")?;
     check.at_least(1, shape.intermediate, "model.intermediate")?;
-    if shape.hidden == 0 || shape.hidden % (2 * shape.heads) != 0 {
+    if shape.hidden == 0 || !shape.hidden.is_multiple_of(2 * shape.heads) {
         return Err(check.invalid(
             "model.hidden",
             format!("hidden is {}", shape.hidden),
             "make it a multiple of twice the number of heads",
         ));
     }
-    if shape.heads % shape.kv_heads != 0 {
+    if !shape.heads.is_multiple_of(shape.kv_heads) {
         return Err(check.invalid(
             "model.kv_heads",
             format!(
