@@ -2,8 +2,8 @@
 //!
 //! A fit is a list of [`example`]s, cut into optimiser steps ([`batch`]) before it starts; each
 //! step is one or several passes of a [`Decoder`] and a [`ValueHead`] with the losses of [`loss`] at
-//! the positions that count. [`fit_policy`] imitates solutions, [`fit_value`] fits a head or a
-//! separate trunk to returns, [`fit_joint`] does both on one trunk. A fit depends on its inputs and
+//! the positions that count. [`fit_policy()`] imitates solutions, [`fit_value()`] fits a head or a
+//! separate trunk to returns, [`fit_joint()`] does both on one trunk. A fit depends on its inputs and
 //! its seed alone.
 //!
 //! [`Decoder`]: crate::model::Decoder
