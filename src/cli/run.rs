@@ -22,10 +22,9 @@ pub(super) fn run(args: Args) -> Result<()> {
     let device = args.recipe.open_device()?;
     let dir = args.run_dir.unwrap_or_else(|| recipe.run_dir());
     // The folder is checked before event files are put into it.
-    let silent = crate::monitor::Monitor::silent();
-    Run::open(&recipe, &dir, &device, silent).into_diagnostic()?;
+    let run = Run::open(&recipe, &dir, &device).into_diagnostic()?;
     let monitor = common::monitor(Some(&dir))?;
-    let mut run = Run::open(&recipe, &dir, &device, monitor.clone()).into_diagnostic()?;
+    let mut run = run.watched_by(monitor.clone());
     monitor.line(&format!(
         "{}: {} on {}, {} iterations, results in {}",
         recipe.name,

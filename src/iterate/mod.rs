@@ -87,12 +87,7 @@ impl Run {
     ///
     /// # Errors
     /// Data or a model that cannot be read, a folder that belongs to another recipe.
-    pub fn open(
-        recipe: &Recipe,
-        dir: &Path,
-        device: &Device,
-        monitor: Monitor,
-    ) -> Result<Run, Error> {
+    pub fn open(recipe: &Recipe, dir: &Path, device: &Device) -> Result<Run, Error> {
         let task = task::open(&recipe.task)?;
         let base = Checkpoint::load(&recipe.model.source().directory()?, device)?;
         state::prepare(dir, recipe)?;
@@ -100,11 +95,17 @@ impl Run {
             recipe: recipe.clone(),
             dir: dir.to_path_buf(),
             device: device.clone(),
-            monitor,
+            monitor: Monitor::silent(),
             task,
             tokenizer: Arc::new(base.tokenizer.clone()),
             base,
         })
+    }
+
+    /// Reports to `monitor` from here on; without it the run is silent.
+    pub fn watched_by(mut self, monitor: Monitor) -> Run {
+        self.monitor = monitor;
+        self
     }
 
     /// Runs every unfinished phase; `each` sees an iteration as soon as it is evaluated, those
