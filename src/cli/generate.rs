@@ -91,11 +91,11 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let tokenizer = Arc::new(checkpoint.tokenizer);
     let value: Option<Value> = value.filter(|_| args.simulations.is_some());
-    let params = Params {
+    let mut params = Params::default();
+    if prompts.len() == 1 {
         // One text alone is written faster without company.
-        min_step_tokens: if prompts.len() == 1 { 1 } else { 8 },
-        ..Params::default()
-    };
+        params.min_step_tokens = 1;
+    }
     let engine = Engine::start(checkpoint.policy, value, params).into_diagnostic()?;
     let policy = common::policy(&engine, &tokenizer);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -102,7 +102,6 @@ pub(super) fn methods(last: &Evaluation, first: &Evaluation) -> String {
         "{} questions of the {:?} split, {} draws for votes, after iteration {}:\n{table}",
         last.questions, last.split, last.samples, last.iteration
     )
-    .to_string()
 }
 
 fn p_value(method: &MethodReport, other: &str) -> String {
