@@ -33,6 +33,8 @@ enum Verb {
     Check(check::Args),
     /// Search train questions and leave the trees as Parquet traces.
     Collect(phases::CollectArgs),
+    /// Fit policy and value on one trunk to traces.
+    TrainJoint(phases::TrainArgs),
     /// Fit a value net to traces.
     TrainValue(phases::TrainArgs),
     /// Fine-tune the policy on the right solutions in traces.
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Collect(args) => phases::collect(args),
+        Verb::TrainJoint(args) => phases::train_joint(args),
         Verb::TrainValue(args) => phases::train_value(args),
         Verb::TrainPolicy(args) => phases::train_policy(args),
         Verb::Evaluate(args) => evaluate::run(args),

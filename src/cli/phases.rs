@@ -1,11 +1,11 @@
-//! `tokenzero collect`, `train-value` and `train-policy`: single phases of the loop.
+//! `tokenzero collect`, `train-joint`, `train-value` and `train-policy`: single phases of the loop.
 
 use super::common::{self, RecipeArgs};
 use crate::engine::Engine;
 use crate::model::{Checkpoint, StoredType, Value};
 use crate::train::fit_value::Kind;
 use crate::train::from_traces::{policy_examples, value_examples};
-use crate::train::{Context, FitReport, fit_policy, fit_value};
+use crate::train::{Context, FitReport, fit_joint, fit_policy, fit_value};
 use crate::{collect, task, trace};
 use miette::{IntoDiagnostic, Result, miette};
 use std::path::PathBuf;
@@ -100,6 +100,30 @@ fn finish(checkpoint: &Checkpoint, report: &FitReport, args: &TrainArgs) -> Resu
         .save(&args.out, StoredType::F32)
         .into_diagnostic()?;
     common::print(&serde_json::to_string_pretty(report).into_diagnostic()?)
+}
+
+pub(super) fn train_joint(args: TrainArgs) -> Result<()> {
+    let recipe = args.recipe.read()?;
+    let Start {
+        mut checkpoint,
+        trees,
+    } = start(&args, &recipe)?;
+    let monitor = common::monitor(None)?;
+    let Some(value) = &checkpoint.value else {
+        return Err(miette!("the checkpoint has no value head"));
+    };
+    let (policy, head, report) = fit_joint::fit_joint(
+        &checkpoint.policy,
+        value.head(),
+        &value_examples(&trees, &recipe.traces, recipe.seed),
+        &policy_examples(&trees, &recipe.traces),
+        &recipe.joint,
+        &Context::new(&monitor),
+    )
+    .into_diagnostic()?;
+    checkpoint.policy = policy;
+    checkpoint.value = Some(Value::Shared(head));
+    finish(&checkpoint, &report, &args)
 }
 
 pub(super) fn train_value(args: TrainArgs) -> Result<()> {
