@@ -4,7 +4,7 @@
 //! the new pair is evaluated with search guided by the value head alone, and the next iteration
 //! starts from it.
 //!
-//! Modules, ground floor first (imports go down only): [`task`], [`tree`], [`trace`], [`monitor`];
+//! Modules, ground floor first (imports go down only): [`stop`], [`task`], [`tree`], [`trace`], [`monitor`];
 //! [`model`]; [`engine`], [`train`]; [`search`]; [`collect`], [`evaluate`]; [`recipe`];
 //! [`iterate`]; [`cli`].
 
@@ -17,6 +17,7 @@ pub mod model;
 pub mod monitor;
 pub mod recipe;
 pub mod search;
+pub mod stop;
 pub mod task;
 pub mod trace;
 pub mod train;

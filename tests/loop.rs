@@ -8,6 +8,7 @@ use tokenzero::evaluate;
 use tokenzero::model::{Checkpoint, HeadKind, Tokenizer, Value, ValueHead, device};
 use tokenzero::monitor::Monitor;
 use tokenzero::search::{GuidedForm, GuidedParams, Policy, Rollout};
+use tokenzero::stop::Stop;
 use tokenzero::task::{self, Task};
 use tokenzero::trace::{self, TreeRecord};
 use tokenzero::tree::Pick;
@@ -56,6 +57,7 @@ impl Bench {
             monitor: &monitor,
             iteration: 1,
             seed: 11,
+            stop: &Stop::default(),
         };
         let problems = self.task.train(0..params.questions).unwrap();
         collect::collect(&setting, &problems, params, dir.path()).unwrap();
@@ -227,6 +229,7 @@ fn an_evaluation_charges_every_method_and_compares_them_in_pairs() {
         monitor: &monitor,
         iteration: 0,
         seed: 3,
+        stop: &Stop::default(),
     };
     let params = evaluate::Params {
         questions: 40,

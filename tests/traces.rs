@@ -9,7 +9,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokenzero::trace::{
-    Manifest, NodeRecord, TreeRecord, find_shard, read_dir, read_shard, write_shard,
+    Manifest, NodeRecord, TreeRecord, read_dir, read_shard, write_shard, written_shards,
 };
 
 /// Anything that search could leave, and floats that it should not.
@@ -170,22 +170,31 @@ fn equal_trees_give_equal_bytes() {
 }
 
 #[test]
-fn a_resumed_collection_finds_its_shards() {
+fn an_unfinished_folder_shows_its_shards_to_its_collection_only() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(find_shard(dir.path(), 0).unwrap(), None);
+    assert!(written_shards(dir.path()).unwrap().is_empty());
     let entry = write_shard(dir.path(), 0, &samples(0..3)).unwrap();
-    assert_eq!(find_shard(dir.path(), 0).unwrap(), Some(entry));
-    let unfinished = read_dir(dir.path()).unwrap_err().to_string();
     assert!(
-        unfinished.contains("no manifest.json") && unfinished.contains("run its command again"),
-        "{unfinished}"
+        written_shards(dir.path()).unwrap().is_empty(),
+        "a shard is there once the manifest lists it"
     );
+    Manifest::unfinished(vec![entry.clone()])
+        .write(dir.path())
+        .unwrap();
+    assert_eq!(
+        written_shards(dir.path()).unwrap(),
+        [(entry, Some(samples(0..3)))]
+    );
+    let unfinished = read_dir(dir.path()).unwrap_err().to_string();
+    let explains = unfinished.contains("no complete manifest.json")
+        && unfinished.contains("run its command again");
+    assert!(explains, "{unfinished}");
 }
 
 #[test]
-fn a_damaged_shard_is_named() {
+fn a_damaged_shard_is_named_and_kept_aside() {
     let dir = tempfile::tempdir().unwrap();
-    collect(dir.path());
+    let manifest = collect(dir.path());
     let path = dir.path().join("shard-00001.parquet");
     let whole = fs::read(&path).unwrap();
 
@@ -194,18 +203,21 @@ fn a_damaged_shard_is_named() {
     for damaged in [&flipped, &whole[..whole.len() - 9], &[]] {
         fs::write(&path, damaged).unwrap();
         let error = read_dir(dir.path()).unwrap_err().to_string();
-        let explains = error.contains("shard-00001.parquet is torn or was changed")
-            && error.contains("collect again");
+        let explains = error.contains("shard-00001.parquet is torn or was changed");
         assert!(explains, "{error}");
+        let found = written_shards(dir.path()).unwrap();
+        assert_eq!(found[0].1, Some(samples(0..7)));
+        assert_eq!(found[1], (manifest.shards[1].clone(), None));
+        assert!(!path.exists());
     }
-    for torn in [&whole[..whole.len() - 9], &whole[..10], &[]] {
-        fs::write(&path, torn).unwrap();
-        let error = find_shard(dir.path(), 1).unwrap_err().to_string();
-        assert!(error.contains("shard-00001.parquet"), "{error}");
-    }
-    fs::remove_file(&path).unwrap();
+    assert!(dir.path().join("shard-00001.parquet.damaged-3").exists());
     let error = read_dir(dir.path()).unwrap_err().to_string();
     assert!(error.contains("shard-00001.parquet is missing"), "{error}");
+    assert_eq!(written_shards(dir.path()).unwrap()[1].1, None);
+
+    fs::write(dir.path().join("manifest.json"), "{").unwrap();
+    assert!(written_shards(dir.path()).unwrap().is_empty());
+    assert!(dir.path().join("manifest.json.damaged").exists());
 }
 
 #[test]

@@ -348,7 +348,7 @@ fn an_interrupted_fit_goes_on_from_its_last_checkpoint() {
     assert_eq!(report.steps, 14);
     // The last two of the four checkpoints are kept. Without the last one the fit repeats its last
     // two steps; a part that is missing makes a checkpoint none.
-    let checkpoint = folder.path().join("checkpoint");
+    let checkpoint = folder.path();
     assert!(!checkpoint.join("model-2.bpk").exists());
     std::fs::remove_file(checkpoint.join("optim-4.bpk")).unwrap();
     let (resumed, _) = fit_policy(&model(), &solutions(), &params, &context).unwrap();

@@ -5,6 +5,7 @@ use crate::model::{self, Checkpoint, Source, Tokenizer, Value, ValueHead};
 use crate::monitor::Monitor;
 use crate::recipe::{Learn, Recipe};
 use crate::search::Policy;
+use crate::task::{self, Task};
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Result, miette};
 use std::io::Write;
@@ -104,6 +105,44 @@ pub(super) fn policy(engine: &Engine, tokenizer: &Arc<Tokenizer>) -> Policy {
     Policy {
         engine: engine.handle(),
         stop: tokenizer.stop_tokens().into(),
+    }
+}
+
+/// What a phase that uses the model works with.
+pub(super) struct Open {
+    pub recipe: Recipe,
+    pub task: Arc<dyn Task>,
+    pub tokenizer: Arc<Tokenizer>,
+    pub policy: Policy,
+    pub monitor: Monitor,
+    /// Serves `policy` as long as it lives.
+    _engine: Engine,
+}
+
+impl Open {
+    /// Opens data and model, the one in `model` or the recipe's, and starts the engine; with
+    /// `valued`, with the value head.
+    pub fn new(
+        args: &RecipeArgs,
+        model: Option<&Path>,
+        valued: impl FnOnce(&Recipe) -> bool,
+    ) -> Result<Open> {
+        let recipe = args.read()?;
+        let device = args.open_device()?;
+        let task = task::open(&recipe.task).into_diagnostic()?;
+        let checkpoint = checkpoint(&recipe, model, &device)?;
+        let tokenizer = Arc::new(checkpoint.tokenizer);
+        let value = checkpoint.value.filter(|_| valued(&recipe));
+        let engine =
+            Engine::start(checkpoint.policy, value, recipe.engine.clone()).into_diagnostic()?;
+        Ok(Open {
+            task,
+            policy: policy(&engine, &tokenizer),
+            tokenizer,
+            monitor: monitor(None)?,
+            recipe,
+            _engine: engine,
+        })
     }
 }
 

@@ -1,12 +1,11 @@
 //! `tokenzero evaluate`.
 
-use super::common::{self, RecipeArgs};
+use super::common::{self, Open, RecipeArgs};
 use super::table;
-use crate::engine::Engine;
-use crate::{evaluate, iterate, task};
+use crate::stop::Stop;
+use crate::{evaluate, iterate};
 use miette::{IntoDiagnostic, Result};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -24,26 +23,21 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: Args) -> Result<()> {
-    let recipe = args.recipe.read()?;
-    let device = args.recipe.open_device()?;
+pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     if let Some(out) = &args.out {
         common::fresh_dir(out)?;
     }
-    let task = task::open(&recipe.task).into_diagnostic()?;
-    let checkpoint = common::checkpoint(&recipe, args.model.as_deref(), &device)?;
-    let tokenizer = Arc::new(checkpoint.tokenizer);
-    let engine = Engine::start(checkpoint.policy, checkpoint.value, recipe.engine.clone())
-        .into_diagnostic()?;
+    let open = Open::new(&args.recipe, args.model.as_deref(), |_| true)?;
     let setting = evaluate::Setting {
-        policy: &common::policy(&engine, &tokenizer),
-        tokenizer: &tokenizer,
-        task: &task,
-        monitor: &common::monitor(None)?,
+        policy: &open.policy,
+        tokenizer: &open.tokenizer,
+        task: &open.task,
+        monitor: &open.monitor,
         iteration: 0,
-        seed: recipe.seed,
+        seed: open.recipe.seed,
+        stop,
     };
-    let evaluation = iterate::evaluate_split(&setting, &recipe.evaluate).into_diagnostic()?;
+    let evaluation = iterate::evaluate_split(&setting, &open.recipe.evaluate).into_diagnostic()?;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).into_diagnostic()?;
         evaluation.write(out).into_diagnostic()?;

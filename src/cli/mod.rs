@@ -9,9 +9,11 @@ mod grade;
 mod phases;
 mod pretrain;
 mod run;
+mod signals;
 mod table;
 
 use clap::{Parser, Subcommand};
+use signals::Signals;
 use std::process::ExitCode;
 
 /// AlphaZero's loop for language models.
@@ -55,15 +57,20 @@ enum Verb {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     common::start_logs(cli.verbose);
+    let signals = match &cli.verb {
+        Verb::Check(_) | Verb::Generate(_) | Verb::Grade(_) | Verb::Export(_) => Signals::default(),
+        _ => Signals::catch(),
+    };
+    let stop = &signals.stop;
     let result = match cli.verb {
-        Verb::Run(args) => run::run(args),
+        Verb::Run(args) => run::run(args, stop),
         Verb::Check(args) => check::run(args),
-        Verb::Collect(args) => phases::collect(args),
-        Verb::TrainJoint(args) => phases::train_joint(args),
-        Verb::TrainValue(args) => phases::train_value(args),
-        Verb::TrainPolicy(args) => phases::train_policy(args),
-        Verb::Evaluate(args) => evaluate::run(args),
-        Verb::Pretrain(args) => pretrain::run(args),
+        Verb::Collect(args) => phases::collect(args, stop),
+        Verb::TrainJoint(args) => phases::train_joint(args, stop),
+        Verb::TrainValue(args) => phases::train_value(args, stop),
+        Verb::TrainPolicy(args) => phases::train_policy(args, stop),
+        Verb::Evaluate(args) => evaluate::run(args, stop),
+        Verb::Pretrain(args) => pretrain::run(args, stop),
         Verb::Generate(args) => generate::run(args),
         Verb::Grade(args) => grade::run(args),
         Verb::Export(args) => export::run(args),
@@ -71,6 +78,11 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(report) => {
+            // What failed because the work was told to stop is no failure of its own.
+            if let Some(code) = signals.exit_code() {
+                eprintln!("{report}");
+                return code;
+            }
             eprintln!("{report:?}");
             ExitCode::FAILURE
         }

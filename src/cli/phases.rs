@@ -1,15 +1,14 @@
 //! `tokenzero collect`, `train-joint`, `train-value` and `train-policy`: single phases of the loop.
 
-use super::common::{self, RecipeArgs};
-use crate::engine::Engine;
+use super::common::{self, Open, RecipeArgs};
 use crate::model::{Checkpoint, StoredType, Value};
+use crate::stop::Stop;
 use crate::train::fit_value::Kind;
 use crate::train::from_traces::{policy_examples, value_examples};
 use crate::train::{Context, FitReport, fit_joint, fit_policy, fit_value};
-use crate::{collect, task, trace};
+use crate::{collect, trace};
 use miette::{IntoDiagnostic, Result, miette};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CollectArgs {
@@ -41,14 +40,16 @@ pub(super) struct TrainArgs {
     out: PathBuf,
 }
 
-pub(super) fn collect(args: CollectArgs) -> Result<()> {
-    let recipe = args.recipe.read()?;
-    let device = args.recipe.open_device()?;
+pub(super) fn collect(args: CollectArgs, stop: &Stop) -> Result<()> {
     common::fresh_dir(&args.out)?;
-    let task = task::open(&recipe.task).into_diagnostic()?;
-    let from = (args.iteration as usize - 1) * recipe.collect.questions;
-    let problems = task
-        .train(from..from + recipe.collect.questions)
+    let open = Open::new(&args.recipe, args.model.as_deref(), |recipe| {
+        recipe.collect.search.tree.lambda < 1.0
+    })?;
+    let params = &open.recipe.collect;
+    let from = (args.iteration as usize - 1) * params.questions;
+    let problems = open
+        .task
+        .train(from..from + params.questions)
         .into_diagnostic()?;
     if problems.is_empty() {
         return Err(miette!(
@@ -56,23 +57,16 @@ pub(super) fn collect(args: CollectArgs) -> Result<()> {
             "the train split has no question number {from}"
         ));
     }
-    let checkpoint = common::checkpoint(&recipe, args.model.as_deref(), &device)?;
-    let tokenizer = Arc::new(checkpoint.tokenizer);
-    let value = checkpoint
-        .value
-        .filter(|_| recipe.collect.search.tree.lambda < 1.0);
-    let engine =
-        Engine::start(checkpoint.policy, value, recipe.engine.clone()).into_diagnostic()?;
     let setting = collect::Setting {
-        policy: &common::policy(&engine, &tokenizer),
-        tokenizer: &tokenizer,
-        task: &task,
-        monitor: &common::monitor(None)?,
+        policy: &open.policy,
+        tokenizer: &open.tokenizer,
+        task: &open.task,
+        monitor: &open.monitor,
         iteration: args.iteration,
-        seed: recipe.seed,
+        seed: open.recipe.seed,
+        stop,
     };
-    let summary =
-        collect::collect(&setting, &problems, &recipe.collect, &args.out).into_diagnostic()?;
+    let summary = collect::collect(&setting, &problems, params, &args.out).into_diagnostic()?;
     common::print(&serde_json::to_string_pretty(&summary).into_diagnostic()?)
 }
 
@@ -102,13 +96,17 @@ fn finish(checkpoint: &Checkpoint, report: &FitReport, args: &TrainArgs) -> Resu
     common::print(&serde_json::to_string_pretty(report).into_diagnostic()?)
 }
 
-pub(super) fn train_joint(args: TrainArgs) -> Result<()> {
+pub(super) fn train_joint(args: TrainArgs, stop: &Stop) -> Result<()> {
     let recipe = args.recipe.read()?;
     let Start {
         mut checkpoint,
         trees,
     } = start(&args, &recipe)?;
     let monitor = common::monitor(None)?;
+    let context = Context {
+        stop: stop.clone(),
+        ..Context::new(&monitor)
+    };
     let Some(value) = &checkpoint.value else {
         return Err(miette!("the checkpoint has no value head"));
     };
@@ -118,7 +116,7 @@ pub(super) fn train_joint(args: TrainArgs) -> Result<()> {
         &value_examples(&trees, &recipe.traces, recipe.seed),
         &policy_examples(&trees, &recipe.traces),
         &recipe.joint,
-        &Context::new(&monitor),
+        &context,
     )
     .into_diagnostic()?;
     checkpoint.policy = policy;
@@ -126,27 +124,26 @@ pub(super) fn train_joint(args: TrainArgs) -> Result<()> {
     finish(&checkpoint, &report, &args)
 }
 
-pub(super) fn train_value(args: TrainArgs) -> Result<()> {
+pub(super) fn train_value(args: TrainArgs, stop: &Stop) -> Result<()> {
     let recipe = args.recipe.read()?;
     let Start {
         mut checkpoint,
         trees,
     } = start(&args, &recipe)?;
     let monitor = common::monitor(None)?;
+    let context = Context {
+        stop: stop.clone(),
+        ..Context::new(&monitor)
+    };
     let (trunk, head) = match checkpoint.value.take() {
         Some(Value::Separate { trunk, head }) => (trunk, head),
         Some(Value::Shared(head)) => (checkpoint.policy.clone(), head),
         None => return Err(miette!("the checkpoint has no value head")),
     };
     let examples = value_examples(&trees, &recipe.traces, recipe.seed);
-    let (trunk, head, report) = fit_value::fit_value(
-        &trunk,
-        &head,
-        &examples,
-        &recipe.value,
-        &Context::new(&monitor),
-    )
-    .into_diagnostic()?;
+    let (trunk, head, report) =
+        fit_value::fit_value(&trunk, &head, &examples, &recipe.value, &context)
+            .into_diagnostic()?;
     checkpoint.value = Some(match recipe.value.kind {
         Kind::Head => Value::Shared(head),
         Kind::Trunk => Value::Separate { trunk, head },
@@ -154,21 +151,21 @@ pub(super) fn train_value(args: TrainArgs) -> Result<()> {
     finish(&checkpoint, &report, &args)
 }
 
-pub(super) fn train_policy(args: TrainArgs) -> Result<()> {
+pub(super) fn train_policy(args: TrainArgs, stop: &Stop) -> Result<()> {
     let recipe = args.recipe.read()?;
     let Start {
         mut checkpoint,
         trees,
     } = start(&args, &recipe)?;
     let monitor = common::monitor(None)?;
+    let context = Context {
+        stop: stop.clone(),
+        ..Context::new(&monitor)
+    };
     let examples = policy_examples(&trees, &recipe.traces);
-    let (policy, report) = fit_policy::fit_policy(
-        &checkpoint.policy,
-        &examples,
-        &recipe.policy,
-        &Context::new(&monitor),
-    )
-    .into_diagnostic()?;
+    let (policy, report) =
+        fit_policy::fit_policy(&checkpoint.policy, &examples, &recipe.policy, &context)
+            .into_diagnostic()?;
     checkpoint.policy = policy;
     if let Some(Value::Shared(_)) = checkpoint.value {
         monitor.line("the value head was fitted to the old policy: fit it again with train-value");

@@ -3,6 +3,7 @@
 use super::common;
 use crate::model::{Checkpoint, Decoder, StoredType, Tokenizer, make_tokenizer};
 use crate::recipe::{Pretrain, Stage};
+use crate::stop::Stop;
 use crate::task::{Kind, Worked, arithmetic, countdown};
 use crate::train::{Context, PolicyExample, fit_policy};
 use miette::{IntoDiagnostic, Result};
@@ -23,7 +24,7 @@ pub(super) struct Args {
     device: String,
 }
 
-pub(super) fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     let recipe = Pretrain::read(&args.recipe, &args.sets)?;
     let device = crate::model::device::open(&args.device).into_diagnostic()?;
     let out = args.out.unwrap_or_else(|| recipe.out.clone());
@@ -47,6 +48,7 @@ pub(super) fn run(args: Args) -> Result<()> {
             .collect::<Result<_>>()?;
         let context = Context {
             first_step,
+            stop: stop.clone(),
             ..Context::new(&monitor)
         };
         let (fitted, report) =

@@ -2,8 +2,9 @@
 
 use super::common::{self, RecipeArgs};
 use super::table;
-use crate::iterate::{Outcome, Run};
-use miette::{IntoDiagnostic, Result};
+use crate::iterate::{Outcome, Reuse, Run};
+use crate::stop::Stop;
+use miette::{IntoDiagnostic, Result, miette};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -14,17 +15,33 @@ pub(super) struct Args {
     /// Folder of the run. Default: checkpoints/<name of the recipe>.
     #[arg(long)]
     run_dir: Option<PathBuf>,
+    /// Start over: delete what an earlier run left in the folder, after saying what that is.
+    #[arg(long, conflicts_with = "accept_changes")]
+    fresh: bool,
+    /// Go on with a run that was begun with other settings.
+    #[arg(long)]
+    accept_changes: bool,
 }
 
-pub(super) fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     let start = Instant::now();
     let recipe = args.recipe.read()?;
     let device = args.recipe.open_device()?;
     let dir = args.run_dir.unwrap_or_else(|| recipe.run_dir());
     // The folder is checked before event files are put into it.
-    let run = Run::open(&recipe, &dir, &device).into_diagnostic()?;
+    let reuse = match (args.fresh, args.accept_changes) {
+        (true, _) => Reuse::Fresh,
+        (_, true) => Reuse::AcceptChanges,
+        _ => Reuse::Resume,
+    };
+    if reuse == Reuse::Fresh {
+        for path in Run::remains(&dir).into_diagnostic()? {
+            eprintln!("deleting {}", path.display());
+        }
+    }
+    let run = Run::open(&recipe, &dir, &device, reuse).into_diagnostic()?;
     let monitor = common::monitor(Some(&dir))?;
-    let mut run = run.watched_by(monitor.clone());
+    let mut run = run.watched_by(monitor.clone()).stopped_by(stop.clone());
     monitor.line(&format!(
         "{}: {} on {}, {} iterations, results in {}",
         recipe.name,
@@ -36,7 +53,10 @@ pub(super) fn run(args: Args) -> Result<()> {
     monitor.line(&table::head());
     let outcomes = run
         .run(|outcome| monitor.line(&table::row(outcome)))
-        .into_diagnostic()?;
+        .map_err(|error| match stop.asked() {
+            true => miette!("stopped; the same command goes on from here"),
+            false => miette::Report::from_err(error),
+        })?;
     monitor.flush().into_diagnostic()?;
     summary(&outcomes, &dir, start)
 }

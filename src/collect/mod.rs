@@ -1,20 +1,21 @@
 //! Collection: searches train questions in parallel and leaves the trees as traces.
 
 mod record;
+mod shards;
 mod summary;
 
 pub use summary::Summary;
 
 use crate::model::{Tokenizer, TokenizerError};
 use crate::monitor::Monitor;
-use crate::search::{self, Grader, Policy, Searched, search_problem};
+use crate::search::{self, Grader, Policy, search_problem};
+use crate::stop::{Stop, Stopped};
 use crate::task::{Problem, Task, Train};
-use crate::trace::{self, Manifest, ShardEntry};
+use crate::trace;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use shards::Shards;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::task::JoinSet;
 
 /// What is collected in an iteration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +57,8 @@ pub enum Error {
     Worker(#[from] tokio::task::JoinError),
     #[error("the worker threads could not be started: {0}")]
     Runtime(#[source] std::io::Error),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 /// Everything that workers share.
@@ -69,13 +72,16 @@ pub struct Setting<'a> {
     pub iteration: u32,
     /// Seed of the run.
     pub seed: u64,
+    /// Ends the collection early, with [`Error::Stopped`].
+    pub stop: &'a Stop,
 }
 
 /// Searches `problems` and writes their trees to `dir`, in the order of the problems whatever the
-/// number of workers. Shards that `dir` holds already are kept; the manifest comes last.
+/// number of workers. Trees that `dir` holds already are kept; the manifest comes last.
 ///
 /// # Errors
-/// A prompt that the model cannot take, an engine that stopped, a folder that cannot be written.
+/// A prompt that the model cannot take, an engine that stopped, a folder that cannot be written, and
+/// a request to stop. All finished trees are on the disk then, and another call goes on from them.
 pub fn collect(
     setting: &Setting<'_>,
     problems: &[Problem<Train>],
@@ -86,76 +92,30 @@ pub fn collect(
         .map_err(trace::fs::Error::at("create", dir))
         .map_err(trace::Error::from)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .map_err(Error::Runtime)?;
     let bar = setting.monitor.progress("collect", problems.len() as u64);
-    let start = std::time::Instant::now();
-    let mut shards = Vec::new();
-    let mut summary = Summary::default();
-    for (index, part) in problems.chunks(params.shard.max(1)).enumerate() {
-        let index = index as u32;
-        if let Some(entry) = trace::find_shard(dir, index)? {
-            let trees = trace::read_shard(&dir.join(&entry.name))?;
-            trees.iter().for_each(|tree| summary.count(tree));
-            bar.inc(part.len() as u64);
-            shards.push(entry);
-            continue;
-        }
-        let trees = runtime.block_on(search_all(setting, part, params, &bar))?;
-        let mut records = Vec::with_capacity(trees.len());
-        for tree in trees {
-            let record = record::of(&tree, setting.iteration);
-            summary.count(&record);
-            records.push(record);
-        }
-        shards.push(write(dir, index, &records)?);
-        summary.seconds = start.elapsed().as_secs_f64();
-        summary.report(setting.monitor, setting.iteration, shards.len());
-    }
-    Manifest::new(shards).write(dir)?;
-    summary.seconds = start.elapsed().as_secs_f64();
-    Ok(summary)
-}
-
-fn write(dir: &Path, index: u32, records: &[trace::TreeRecord]) -> Result<ShardEntry, Error> {
-    Ok(trace::write_shard(dir, index, records)?)
-}
-
-/// Searches `problems`, `params.workers` at a time; results in their order.
-async fn search_all(
-    setting: &Setting<'_>,
-    problems: &[Problem<Train>],
-    params: &Params,
-    bar: &crate::monitor::Progress,
-) -> Result<Vec<Searched>, Error> {
+    let mut shards = Shards::open(setting, dir, params.shard.max(1), problems.len())?;
+    let todo: Vec<usize> = (0..problems.len()).filter(|&i| !shards.has(i)).collect();
+    bar.inc((problems.len() - todo.len()) as u64);
     let seed = search::seed_of(setting.seed, &[u64::from(setting.iteration)]);
-    let params_of_search = Arc::new(params.search.clone());
-    let mut todo = problems.iter().enumerate();
-    let mut tasks = JoinSet::new();
-    let mut done = BTreeMap::new();
-    loop {
-        while tasks.len() < params.workers.max(1) {
-            let Some((index, problem)) = todo.next() else {
-                break;
-            };
+    let search = Arc::new(params.search.clone());
+    let jobs =
+        todo.iter().map(|&index| {
+            let problem = problems[index].clone();
             let prompt = setting.task.prompt(&problem.question);
             let prompt = setting.tokenizer.prompt(&prompt.plain, &prompt.messages)?;
-            let grader = Grader::new(setting.tokenizer.clone(), setting.task.clone(), problem);
-            let policy = setting.policy.clone();
-            let problem = problem.clone();
-            let params = params_of_search.clone();
-            tasks.spawn(async move {
-                let searched =
-                    search_problem(&policy, &grader, &problem, &prompt, &params, seed).await;
-                (index, searched)
-            });
-        }
-        let Some(result) = tasks.join_next().await else {
-            break;
-        };
-        let (index, searched) = result?;
-        done.insert(index, searched?);
+            let grader = Grader::new(setting.tokenizer.clone(), setting.task.clone(), &problem);
+            let (policy, search) = (setting.policy.clone(), search.clone());
+            Ok(async move {
+                Ok(search_problem(&policy, &grader, &problem, &prompt, &search, seed).await?)
+            })
+        });
+    let keep = |job: usize, searched| {
         bar.inc(1);
-    }
-    Ok(done.into_values().collect())
+        shards.add(todo[job], record::of(&searched, setting.iteration))
+    };
+    runtime.block_on(search::crowd(jobs, params.workers, setting.stop, keep))?;
+    shards.finish()
 }

@@ -10,13 +10,13 @@ pub use report::{Comparison, Evaluation, MethodReport};
 use crate::model::{Tokenizer, TokenizerError};
 use crate::monitor::Monitor;
 use crate::search::{self, GuidedParams, Policy, SampleParams};
+use crate::stop::{Stop, Stopped};
 use crate::task::{HeldOut, Problem, Task};
 use crate::trace;
 use answers::{Answer, Question};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::task::JoinSet;
 
 /// A held-out split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -78,6 +78,8 @@ pub enum Error {
     Runtime(#[source] std::io::Error),
     #[error("there are no questions to evaluate on: the {0:?} split is empty")]
     NoQuestions(SplitName),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 /// Everything that an evaluation runs on.
@@ -91,6 +93,8 @@ pub struct Setting<'a> {
     pub iteration: u32,
     /// Seed of the run: it seeds the draws of votes.
     pub seed: u64,
+    /// Ends the evaluation early, with [`Error::Stopped`].
+    pub stop: &'a Stop,
 }
 
 /// Answers `problems` with every method and compares them.
@@ -108,6 +112,7 @@ pub fn evaluate<S: HeldOut>(
         return Err(Error::NoQuestions(params.split));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .map_err(Error::Runtime)?;
     let mut questions = Vec::with_capacity(problems.len());
@@ -180,23 +185,16 @@ async fn answer_all(
         task: setting.task.clone(),
         method: method.clone(),
     });
-    let mut todo = questions.iter().enumerate();
-    let mut tasks = JoinSet::new();
-    let mut done = BTreeMap::new();
-    loop {
-        while tasks.len() < params.workers.max(1) {
-            let Some((index, question)) = todo.next() else {
-                break;
-            };
-            let (shared, question) = (shared.clone(), question.clone());
-            tasks.spawn(async move { (index, shared.answer(&question).await) });
-        }
-        let Some(result) = tasks.join_next().await else {
-            break;
-        };
-        let (index, answers) = result?;
-        done.insert(index, answers?);
+    let jobs = questions.iter().map(|question| {
+        let (shared, question) = (shared.clone(), question.clone());
+        Ok(async move { Ok(shared.answer(&question).await?) })
+    });
+    let mut answers = vec![Vec::new(); questions.len()];
+    search::crowd(jobs, params.workers, setting.stop, |index, given| {
+        answers[index] = given;
         bar.inc(1);
-    }
-    Ok(done.into_values().collect())
+        Ok::<(), Error>(())
+    })
+    .await?;
+    Ok(answers)
 }

@@ -4,13 +4,15 @@ use super::Error;
 use crate::model::{Checkpoint, Value};
 use crate::monitor::Monitor;
 use crate::recipe::{Mode, Recipe};
+use crate::stop::Stop;
 use crate::trace::TreeRecord;
 use crate::train::fit_value::Kind;
 use crate::train::from_traces::{policy_examples, value_examples};
 use crate::train::{
-    Context, FitReport, PolicyExample, ValueExample, fit_joint, fit_policy, fit_value,
+    self, Context, FitReport, PolicyExample, ValueExample, fit_joint, fit_policy, fit_value,
 };
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// What the train phase did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,26 +43,31 @@ impl Steps {
     }
 }
 
+/// Where in a run a train phase stands.
+pub(super) struct Place<'a> {
+    pub iteration: u64,
+    pub first_steps: Steps,
+    pub monitor: &'a Monitor,
+    /// For the checkpoints of fits that are not finished.
+    pub folder: &'a Path,
+    pub stop: &'a Stop,
+}
+
 /// Fits the networks of `checkpoint` to `trees`.
 pub(super) fn learn(
     checkpoint: Checkpoint,
     trees: &[TreeRecord],
     recipe: &Recipe,
-    iteration: u64,
-    first_steps: Steps,
-    monitor: &Monitor,
+    place: Place<'_>,
 ) -> Result<(Checkpoint, TrainReport), Error> {
     let values = value_examples(trees, &recipe.traces, recipe.seed);
     let solutions = policy_examples(trees, &recipe.traces);
     if solutions.is_empty() {
-        monitor.line("no question was solved: the policy stays as it is");
+        place
+            .monitor
+            .line("no question was solved: the policy stays as it is");
     }
-    let fits = Fits {
-        recipe,
-        iteration,
-        first_steps,
-        monitor,
-    };
+    let fits = Fits { recipe, place };
     match recipe.learn.mode {
         Mode::Joint if !solutions.is_empty() => fits.joint(checkpoint, &values, &solutions),
         Mode::Joint | Mode::Separate => fits.separate(checkpoint, &values, &solutions),
@@ -69,21 +76,28 @@ pub(super) fn learn(
 
 struct Fits<'a> {
     recipe: &'a Recipe,
-    iteration: u64,
-    first_steps: Steps,
-    monitor: &'a Monitor,
+    place: Place<'a>,
 }
 
 impl Fits<'_> {
-    fn context(&self, first_step: u64) -> Context<'_> {
-        Context {
+    /// Runs a fit with a folder of its own.
+    fn fit<T>(
+        &self,
+        name: &str,
+        first_step: u64,
+        fit: impl FnOnce(&Context<'_>) -> Result<T, train::Error>,
+    ) -> Result<T, Error> {
+        let folder = self.place.folder.join(name);
+        Ok(fit(&Context {
             first_step,
-            ..Context::new(self.monitor)
-        }
+            folder: Some(&folder),
+            stop: self.place.stop.clone(),
+            ..Context::new(self.place.monitor)
+        })?)
     }
 
     fn seed(&self, own: u64) -> u64 {
-        crate::search::seed_of(self.recipe.seed, &[self.iteration, own])
+        crate::search::seed_of(self.recipe.seed, &[self.place.iteration, own])
     }
 
     fn joint(
@@ -99,15 +113,11 @@ impl Fits<'_> {
             seed: self.seed(self.recipe.joint.seed),
             ..self.recipe.joint.clone()
         };
-        let context = self.context(self.first_steps.joint);
-        let (policy, head, report) = fit_joint::fit_joint(
-            &checkpoint.policy,
-            value.head(),
-            values,
-            solutions,
-            &params,
-            &context,
-        )?;
+        let (policy, head) = (&checkpoint.policy, value.head());
+        let first_step = self.place.first_steps.joint;
+        let (policy, head, report) = self.fit("joint", first_step, |context| {
+            fit_joint::fit_joint(policy, head, values, solutions, &params, context)
+        })?;
         checkpoint.policy = policy;
         checkpoint.value = Some(Value::Shared(head));
         let report = TrainReport {
@@ -136,9 +146,10 @@ impl Fits<'_> {
                 seed: self.seed(self.recipe.policy.seed),
                 ..self.recipe.policy.clone()
             };
-            let context = self.context(self.first_steps.policy);
-            let (policy, fitted) =
-                fit_policy::fit_policy(&checkpoint.policy, solutions, &params, &context)?;
+            let first_step = self.place.first_steps.policy;
+            let (policy, fitted) = self.fit("policy", first_step, |context| {
+                fit_policy::fit_policy(&checkpoint.policy, solutions, &params, context)
+            })?;
             checkpoint.policy = policy;
             report.policy = Some(fitted);
         }
@@ -167,8 +178,10 @@ impl Fits<'_> {
             Value::Separate { trunk, head } => (trunk, head),
             Value::Shared(head) => (checkpoint.policy.clone(), head),
         };
-        let context = self.context(self.first_steps.value);
-        let (trunk, head, fitted) = fit_value::fit_value(&trunk, &head, values, &params, &context)?;
+        let first_step = self.place.first_steps.value;
+        let (trunk, head, fitted) = self.fit("value", first_step, |context| {
+            fit_value::fit_value(&trunk, &head, values, &params, context)
+        })?;
         checkpoint.value = Some(match params.kind {
             Kind::Head => Value::Shared(head),
             Kind::Trunk => Value::Separate { trunk, head },

@@ -4,6 +4,7 @@
 //! names the phase to go on at, is written last. Killing the process and running the same command
 //! again goes on there.
 
+mod folder;
 mod learn;
 mod state;
 
@@ -17,10 +18,12 @@ use crate::model::{self, Checkpoint, StoredType, Tokenizer, Value, ValueHead};
 use crate::monitor::Monitor;
 use crate::recipe::Recipe;
 use crate::search::Policy;
+use crate::stop::{Stop, Stopped};
 use crate::task::{self, Task};
 use crate::trace;
 use crate::train;
 use burn::tensor::Device;
+use folder::Folder;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,15 +49,30 @@ pub enum Error {
     #[error(transparent)]
     Monitor(#[from] crate::monitor::Error),
     #[error(
-        "{path} is not a state that this version wrote: {cause}; \
-         move the folder away or choose another with --run-dir"
+        "{path} was written by a newer tokenzero (version {version} of the state); go on with that \
+         one, or choose another folder with --run-dir"
     )]
-    State { path: PathBuf, cause: String },
+    Newer { path: PathBuf, version: u32 },
+    #[error("{path} is damaged ({cause}); delete it and run the same command again")]
+    Json { path: PathBuf, cause: String },
     #[error(
-        "{dir} holds a run of another recipe; \
-         choose another folder with --run-dir, or move that one away"
+        "{dir} holds a run of another recipe:\n  {changes}\n\
+         choose another folder with --run-dir, start over with --fresh, or go on with the new values \
+         with --accept-changes"
     )]
-    OtherRecipe { dir: PathBuf },
+    OtherRecipe { dir: PathBuf, changes: String },
+    #[error(
+        "{path} is no TOML, so the recipe of the run there is not known; start over with --fresh, or \
+         choose another folder with --run-dir"
+    )]
+    Recipe { path: PathBuf },
+    #[error(
+        "another process (number {process}) is working on {dir}; wait for it, stop it, or choose \
+         another folder with --run-dir"
+    )]
+    Taken { dir: PathBuf, process: String },
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     #[error(
         "iteration {iteration} needs train questions from {from} on and the data has none left: \
          lower loop.iterations or collect.questions"
@@ -65,9 +83,10 @@ pub enum Error {
 /// A run: its recipe, its folder and what it works with.
 pub struct Run {
     recipe: Recipe,
-    dir: PathBuf,
+    folder: Folder,
     device: Device,
     monitor: Monitor,
+    stop: Stop,
     task: Arc<dyn Task>,
     base: Checkpoint,
     tokenizer: Arc<Tokenizer>,
@@ -82,70 +101,149 @@ pub struct Outcome {
     pub evaluation: Evaluation,
 }
 
+/// What to do with a run folder that holds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reuse {
+    /// Go on with the run of this recipe; that of another is left alone.
+    #[default]
+    Resume,
+    /// Go on with these settings whatever it was begun with.
+    AcceptChanges,
+    /// Delete it and start over.
+    Fresh,
+}
+
 impl Run {
     /// Opens data and model, and the run folder with its state.
     ///
     /// # Errors
-    /// Data or a model that cannot be read, a folder that belongs to another recipe.
-    pub fn open(recipe: &Recipe, dir: &Path, device: &Device) -> Result<Run, Error> {
+    /// Data or a model that cannot be read, a folder that belongs to another recipe or to a process
+    /// that is at work there.
+    pub fn open(recipe: &Recipe, dir: &Path, device: &Device, reuse: Reuse) -> Result<Run, Error> {
         let task = task::open(&recipe.task)?;
         let base = Checkpoint::load(&recipe.model.source().directory()?, device)?;
-        state::prepare(dir, recipe)?;
+        let folder = Folder::open(dir)?;
+        if reuse == Reuse::Fresh {
+            folder.clear()?;
+        }
+        // A newer version's folder is refused before anything is written into it.
+        IterationState::read(dir, recipe)?;
+        folder.claim(recipe, reuse == Reuse::AcceptChanges)?;
         Ok(Run {
             recipe: recipe.clone(),
-            dir: dir.to_path_buf(),
+            folder,
             device: device.clone(),
             monitor: Monitor::silent(),
+            stop: Stop::default(),
             task,
             tokenizer: Arc::new(base.tokenizer.clone()),
             base,
         })
     }
 
+    /// What of an earlier run lies in `dir`, which [`Reuse::Fresh`] would delete.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, or that a process is working on.
+    pub fn remains(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+        match dir.exists() {
+            true => Folder::open(dir)?.remains(),
+            false => Ok(Vec::new()),
+        }
+    }
+
     /// Reports to `monitor` from here on; without it the run is silent.
-    pub fn watched_by(mut self, monitor: Monitor) -> Run {
-        self.monitor = monitor;
-        self
+    pub fn watched_by(self, monitor: Monitor) -> Run {
+        Run { monitor, ..self }
+    }
+
+    /// Ends early, with [`Error::Stopped`], once `stop` asks for it.
+    pub fn stopped_by(self, stop: Stop) -> Run {
+        Run { stop, ..self }
     }
 
     /// Runs every unfinished phase; `each` sees an iteration as soon as it is evaluated, those
     /// that an earlier process finished first.
     ///
     /// # Errors
-    /// Whatever ends a phase; all finished phases stay.
+    /// Whatever ends a phase; what was finished stays.
     pub fn run(&mut self, mut each: impl FnMut(&Outcome)) -> Result<Vec<Outcome>, Error> {
-        let mut state = IterationState::read(&self.dir, &self.recipe)?;
+        let dir = self.folder.dir.clone();
+        let iterations = self.recipe.rounds.iterations;
+        let mut state = IterationState::read(&dir, &self.recipe)?.reopen(iterations);
+        self.repair(&mut state)?;
         let mut outcomes = Vec::new();
-        for iteration in 0..state.iteration {
+        let evaluated = match state.phase {
+            Phase::Done => state.iteration + 1,
+            _ => state.iteration,
+        };
+        for iteration in 0..evaluated {
             outcomes.push(self.outcome(iteration)?);
             each(&outcomes[outcomes.len() - 1]);
         }
         while state.phase != Phase::Done {
+            self.stop.check()?;
             let iteration = state.iteration;
-            match state.phase {
-                Phase::Collect => self.collect(iteration)?,
-                Phase::Train => self.train(iteration)?,
-                Phase::Evaluate => self.evaluate(iteration)?,
-                Phase::Done => {}
-            }
+            self.phase(iteration, state.phase)?;
             self.monitor.flush()?;
             if state.phase == Phase::Evaluate {
                 outcomes.push(self.outcome(iteration)?);
                 each(&outcomes[outcomes.len() - 1]);
             }
-            state = state.next(self.recipe.rounds.iterations);
-            state.write(&self.dir)?;
-        }
-        if outcomes.len() as u32 <= state.iteration {
-            outcomes.push(self.outcome(state.iteration)?);
-            each(&outcomes[outcomes.len() - 1]);
+            state.record_files(&dir)?;
+            state = state.next(iterations);
+            state.write(&dir)?;
         }
         Ok(outcomes)
     }
 
+    fn phase(&self, iteration: u32, phase: Phase) -> Result<(), Error> {
+        match phase {
+            Phase::Collect => self.collect(iteration),
+            Phase::Train => self.train(iteration),
+            Phase::Evaluate => self.evaluate(iteration),
+            Phase::Done => Ok(()),
+        }
+    }
+
+    /// Runs those finished phases again whose files are damaged. A phase depends on the recipe and
+    /// on earlier files alone, so that it makes what it made before.
+    fn repair(&self, state: &mut IterationState) -> Result<(), Error> {
+        let mut again = Vec::new();
+        for (iteration, phase, path) in state.damaged(&self.folder.dir)? {
+            // A checkpoint is replaced as a whole.
+            let aside = match path.parent() {
+                Some(parent) if parent.ends_with("checkpoint") => parent,
+                _ => &path,
+            };
+            let what = if !path.exists() {
+                "missing".to_owned()
+            } else {
+                let kept = trace::fs::quarantine(aside)?;
+                format!("torn or changed, and kept as {}", kept.display())
+            };
+            tracing::warn!("{} is {what}; it is made again", path.display());
+            if !again.contains(&(iteration, phase)) {
+                again.push((iteration, phase));
+            }
+        }
+        for (iteration, phase) in again {
+            self.phase(iteration, phase)?;
+            let mut done = IterationState {
+                iteration,
+                phase,
+                ..state.clone()
+            };
+            done.record_files(&self.folder.dir)?;
+            state.files = done.files;
+            state.write(&self.folder.dir)?;
+        }
+        Ok(())
+    }
+
     /// Folder of an iteration.
     pub fn iteration_dir(&self, iteration: u32) -> PathBuf {
-        iteration_dir(&self.dir, iteration)
+        iteration_dir(&self.folder.dir, iteration)
     }
 
     fn outcome(&self, iteration: u32) -> Result<Outcome, Error> {
@@ -202,6 +300,7 @@ impl Run {
             monitor: &self.monitor,
             iteration,
             seed: self.recipe.seed,
+            stop: &self.stop,
         };
         let dir = self.iteration_dir(iteration);
         let summary = collect::collect(&setting, &problems, params, &dir.join("traces"))?;
@@ -227,12 +326,23 @@ impl Run {
             self.checkpoint(iteration - 1)?,
             &trees,
             &self.recipe,
-            u64::from(iteration),
-            first_steps,
-            &self.monitor,
+            learn::Place {
+                iteration: u64::from(iteration),
+                first_steps,
+                monitor: &self.monitor,
+                folder: &dir.join("fits"),
+                stop: &self.stop,
+            },
         )?;
         checkpoint.save(&dir.join("checkpoint"), StoredType::F32)?;
-        state::write_json(&dir.join("train.json"), &report)
+        state::write_json(&dir.join("train.json"), &report)?;
+        let fits = dir.join("fits");
+        match std::fs::remove_dir_all(&fits) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(trace::fs::Error::at("delete", &fits)(e).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn evaluate(&self, iteration: u32) -> Result<(), Error> {
@@ -252,6 +362,7 @@ impl Run {
             monitor: &self.monitor,
             iteration,
             seed: self.recipe.seed,
+            stop: &self.stop,
         };
         evaluate_split(&setting, &self.recipe.evaluate)?.write(&dir)?;
         Ok(())

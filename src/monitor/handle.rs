@@ -152,14 +152,15 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A new event file in `dir`, which is made where it is missing.
+    /// The event file in `dir`, which is made where it is missing. A resumed run goes on in it, and
+    /// what it reports again is dropped.
     pub fn tensorboard(mut self, dir: impl AsRef<Path>) -> Self {
         self.tensorboard = Some(dir.as_ref().to_owned());
         self
     }
 
-    /// Appends to the file at `path`, which is made where it is missing. Work that a
-    /// resumed run repeats is reported again: the last line of a tag and step counts.
+    /// Appends to the file at `path`, which is made where it is missing; as
+    /// [`Builder::tensorboard`], nothing is reported twice.
     pub fn json_lines(mut self, path: impl AsRef<Path>) -> Self {
         self.json_lines = Some(path.as_ref().to_owned());
         self
@@ -179,7 +180,7 @@ impl Builder {
     pub fn build(self) -> Result<Monitor, Error> {
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         if let Some(dir) = &self.tensorboard {
-            sinks.push(Box::new(EventFile::create(dir)?));
+            sinks.push(Box::new(EventFile::open(dir)?));
         }
         if let Some(path) = &self.json_lines {
             sinks.push(Box::new(JsonLines::open(path)?));

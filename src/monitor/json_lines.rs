@@ -6,18 +6,20 @@
 //! min, max}`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::Event;
+use super::seen::Seen;
 use super::sink::{Error, Sink};
 
 /// A file that grows by a line an event, over all the processes that open it.
 pub(super) struct JsonLines {
     path: PathBuf,
     file: File,
+    seen: Seen,
 }
 
 impl JsonLines {
@@ -36,11 +38,29 @@ impl JsonLines {
         end_of_last_line(&mut file)
             .and_then(|end| file.set_len(end))
             .map_err(Error::at("read", path))?;
+        let seen = seen(path).map_err(Error::at("read", path))?;
         Ok(Self {
             path: path.to_owned(),
             file,
+            seen,
         })
     }
+}
+
+/// What the lines of `path` report; lines that are no events count for nothing.
+fn seen(path: &Path) -> io::Result<Seen> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        tag: String,
+        step: u64,
+    }
+    let mut seen = Seen::default();
+    for line in BufReader::new(File::open(path)?).split(b'\n') {
+        if let Ok(line) = serde_json::from_slice::<Line>(&line?) {
+            seen.insert(&line.tag, line.step);
+        }
+    }
+    Ok(seen)
 }
 
 /// The offset behind the last newline, 0 without one.
@@ -68,7 +88,10 @@ fn line(time: f64, tag: &str, step: u64, value: Value) -> String {
 
 impl Sink for JsonLines {
     fn record(&mut self, time: f64, event: &Event) -> Result<(), Error> {
-        let lines = match event {
+        let Some(event) = self.seen.new_part(event) else {
+            return Ok(());
+        };
+        let lines = match &event {
             Event::Scalars { step, values } => values
                 .iter()
                 .map(|(tag, value)| line(time, tag, *step, json!(value)))
@@ -125,6 +148,28 @@ mod tests {
             json!({"time": 2.0, "tag": "a", "step": 1, "value": 0.5})
         );
         assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn what_an_earlier_process_reported_is_not_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        JsonLines::open(&path)
+            .unwrap()
+            .record(1.0, &scalar(0.5))
+            .unwrap();
+        let before = fs::read(&path).unwrap();
+        let mut sink = JsonLines::open(&path).unwrap();
+        sink.record(2.0, &scalar(0.5)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), before);
+        let two = Event::Scalars {
+            step: 1,
+            values: vec![("a".into(), 0.5), ("b".into(), 0.5)],
+        };
+        sink.record(2.0, &two).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.lines().last().unwrap().contains("\"b\""));
     }
 
     #[test]

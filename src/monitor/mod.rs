@@ -35,6 +35,7 @@ mod handle;
 mod histogram;
 mod json_lines;
 mod proto;
+mod seen;
 mod sink;
 mod tensorboard;
 

@@ -94,6 +94,82 @@ pub(super) fn event(time: f64, event: &Event) -> Vec<u8> {
         .0
 }
 
+/// Step and tags of an event that this module wrote; `None` for other bytes.
+pub(super) fn step_and_tags(event: &[u8]) -> Option<(u64, Vec<String>)> {
+    let (mut step, mut tags) = (0, Vec::new());
+    for field in fields(event) {
+        match field? {
+            (2, Field::Int(value)) => step = value,
+            (5, Field::Bytes(summary)) => {
+                for value in fields(summary) {
+                    let (1, Field::Bytes(value)) = value? else {
+                        continue;
+                    };
+                    for part in fields(value) {
+                        if let (1, Field::Bytes(tag)) = part? {
+                            tags.push(String::from_utf8(tag.to_vec()).ok()?);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Some((step, tags))
+}
+
+/// A field's content as far as it is read.
+enum Field<'a> {
+    Int(u64),
+    Bytes(&'a [u8]),
+    Fixed,
+}
+
+/// The fields of a message with their numbers; ends with `None` where the bytes are no message.
+fn fields(mut rest: &[u8]) -> impl Iterator<Item = Option<(u64, Field<'_>)>> {
+    fn varint(rest: &mut &[u8]) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (&byte, after) = rest.split_first()?;
+            *rest = after;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+    fn take<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
+        let (taken, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        *rest = after;
+        Some(taken)
+    }
+    fn field<'a>(rest: &mut &'a [u8]) -> Option<(u64, Field<'a>)> {
+        let key = varint(rest)?;
+        let content = match key & 7 {
+            0 => Field::Int(varint(rest)?),
+            1 => take(rest, 8).map(|_| Field::Fixed)?,
+            2 => {
+                let length = varint(rest)?;
+                Field::Bytes(take(rest, length)?)
+            }
+            5 => take(rest, 4).map(|_| Field::Fixed)?,
+            _ => return None,
+        };
+        Some((key >> 3, content))
+    }
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let found = field(&mut rest);
+        if found.is_none() {
+            rest = &[];
+        }
+        Some(found)
+    })
+}
+
 /// `HistogramProto`.
 fn buckets(histogram: &Histogram) -> Message {
     Message::default()
@@ -130,6 +206,28 @@ mod tests {
         assert_eq!(Message::default().varint(0).0, [0]);
         assert_eq!(Message::default().varint(300).0, [0xac, 0x02]);
         assert_eq!(Message::default().varint(u64::MAX).0.len(), 10);
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_what_was_torn_is_not() {
+        let scalars = Event::Scalars {
+            step: 300,
+            values: vec![("a/b".into(), 0.5), ("c".into(), f64::NAN)],
+        };
+        let text = Event::Text {
+            tag: "text".into(),
+            step: 0,
+            text: "x".repeat(300),
+        };
+        let tags = |tags: &[&str]| tags.iter().map(|&t| t.to_owned()).collect::<Vec<_>>();
+        let bytes = event(1.0, &scalars);
+        assert_eq!(step_and_tags(&bytes), Some((300, tags(&["a/b", "c"]))));
+        assert_eq!(
+            step_and_tags(&event(1.0, &text)),
+            Some((0, tags(&["text"])))
+        );
+        assert_eq!(step_and_tags(&file_version(1.0)), Some((0, Vec::new())));
+        assert_eq!(step_and_tags(&bytes[..bytes.len() - 1]), None);
     }
 
     #[test]

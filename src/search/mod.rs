@@ -1,5 +1,6 @@
 //! Where tree, engine and grader meet: simulations, rollouts, value-guided decoding.
 
+mod crowd;
 mod decode;
 mod driver;
 mod grader;
@@ -11,6 +12,7 @@ mod rollout;
 mod sample;
 mod train_tree;
 
+pub use crowd::crowd;
 pub use decode::{Completion, Policy};
 pub use grader::Grader;
 pub use guided::{Guided, GuidedForm, Params as GuidedParams};

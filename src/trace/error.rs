@@ -19,31 +19,26 @@ pub enum Error {
 
     /// The folder's collection has not finished, or this is not such a folder.
     #[error(
-        "{dir} has no manifest.json, so the collection that writes there has not finished; run \
-         its command again to go on with it"
+        "{dir} has no complete manifest.json, so the collection that writes there has not \
+         finished; run its command again to go on with it"
     )]
-    NoManifest { dir: PathBuf },
+    Unfinished { dir: PathBuf },
 
     /// A manifest that is not one.
-    #[error("{path} is not a manifest of traces: {source}; delete {dir} and collect again")]
+    #[error("{path} is not a manifest of traces ({source})")]
     Manifest {
         path: PathBuf,
-        dir: PathBuf,
         source: serde_json::Error,
     },
 
     /// A shard in the manifest and not in the folder.
-    #[error("{path} is missing, though manifest.json lists it; delete {dir} and collect again")]
-    NoShard { path: PathBuf, dir: PathBuf },
+    #[error("{path} is missing, though manifest.json lists it")]
+    NoShard { path: PathBuf },
 
     /// A shard whose bytes have changed.
-    #[error(
-        "{path} is torn or was changed: its SHA-256 is {found}, manifest.json says {expected}; \
-         delete {dir} and collect again"
-    )]
+    #[error("{path} is torn or was changed: its SHA-256 is {found}, manifest.json says {expected}")]
     Checksum {
         path: PathBuf,
-        dir: PathBuf,
         expected: String,
         found: String,
     },

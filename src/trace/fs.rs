@@ -81,6 +81,26 @@ pub fn write_atomic_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_atomic(path, |file| file.write_all(bytes))
 }
 
+/// Moves a damaged file or folder out of the way, to `NAME.damaged` (`NAME.damaged-2`, ...) beside
+/// it, and returns the new path.
+///
+/// # Errors
+///
+/// The file system.
+pub fn quarantine(path: &Path) -> Result<PathBuf, Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let free = (1..)
+        .map(|n| match n {
+            1 => format!("{name}.damaged"),
+            n => format!("{name}.damaged-{n}"),
+        })
+        .map(|name| path.with_file_name(name))
+        .find(|aside| !aside.exists())
+        .unwrap_or_else(|| path.with_extension("damaged"));
+    fs::rename(path, &free).map_err(Error::at("move aside", path))?;
+    Ok(free)
+}
+
 fn temporary(path: &Path) -> io::Result<PathBuf> {
     let name = path
         .file_name()

@@ -1,4 +1,4 @@
-//! `manifest.json`: the sign that a folder of traces is complete.
+//! `manifest.json`: which shards a folder of traces has, and whether these are all.
 
 use std::io;
 use std::path::Path;
@@ -15,17 +15,27 @@ const NAME: &str = "manifest.json";
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     schema_version: u32,
-    /// What [`write_shard`](super::write_shard) and
-    /// [`find_shard`](super::find_shard) returned.
+    /// Whether the collection that writes here has finished.
+    complete: bool,
+    /// What [`write_shard`](super::write_shard) returned.
     pub shards: Vec<ShardEntry>,
 }
 
 impl Manifest {
-    /// Of the current schema version.
+    /// Of a folder that is complete with `shards`.
     pub fn new(shards: Vec<ShardEntry>) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
+            complete: true,
             shards,
+        }
+    }
+
+    /// Of a folder that has `shards` so far.
+    pub fn unfinished(shards: Vec<ShardEntry>) -> Self {
+        Self {
+            complete: false,
+            ..Self::new(shards)
         }
     }
 
@@ -39,7 +49,7 @@ impl Manifest {
         self.shards.iter().map(|shard| shard.trees).sum()
     }
 
-    /// Declares the folder complete: to be called last.
+    /// Puts the manifest into the folder, after the shards that it lists.
     ///
     /// # Errors
     ///
@@ -57,8 +67,19 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// No manifest, one that cannot be read, or one of another schema version.
+    /// No manifest, one that is not complete, one that cannot be read, or one of another schema
+    /// version.
     pub fn read(dir: &Path) -> Result<Self, Error> {
+        match Self::find(dir)? {
+            Some(manifest) if manifest.complete => Ok(manifest),
+            _ => Err(Error::Unfinished {
+                dir: dir.to_owned(),
+            }),
+        }
+    }
+
+    /// The manifest of a folder, complete or not; `None` where there is none.
+    fn find(dir: &Path) -> Result<Option<Self>, Error> {
         #[derive(Deserialize)]
         struct Version {
             schema_version: u64,
@@ -67,15 +88,12 @@ impl Manifest {
         let path = dir.join(NAME);
         let text = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::NoManifest {
-                    dir: dir.to_owned(),
-                });
+                return Ok(None);
             }
             read => read.map_err(fs::Error::at("read", &path))?,
         };
         let manifest = |source| Error::Manifest {
             path: path.clone(),
-            dir: dir.to_owned(),
             source,
         };
         // The version comes first: another version has other fields.
@@ -85,7 +103,7 @@ impl Manifest {
         if found != u64::from(SCHEMA_VERSION) {
             return Err(Error::SchemaVersion { path, found });
         }
-        serde_json::from_str(&text).map_err(manifest)
+        serde_json::from_str(&text).map(Some).map_err(manifest)
     }
 }
 
@@ -102,4 +120,47 @@ pub fn read_dir(dir: &Path) -> Result<Vec<TreeRecord>, Error> {
         trees.extend(read_checked(dir, entry)?);
     }
     Ok(trees)
+}
+
+/// A shard that a manifest lists, with its trees unless it is damaged.
+pub type WrittenShard = (ShardEntry, Option<Vec<TreeRecord>>);
+
+/// The shards that a collection, finished or not, has written to `dir`, in order, with their trees.
+/// What is damaged is kept aside with a warning that names it: a shard is then `None`, and without its
+/// manifest no shard is trusted.
+///
+/// # Errors
+///
+/// A file system that cannot be read, or traces of another schema version.
+pub fn written_shards(dir: &Path) -> Result<Vec<WrittenShard>, Error> {
+    let manifest = match Manifest::find(dir) {
+        Err(Error::Manifest { path, source, .. }) => {
+            aside(&path, &source)?;
+            None
+        }
+        found => found?,
+    };
+    let mut shards = Vec::new();
+    for entry in manifest.map(|m| m.shards).unwrap_or_default() {
+        let trees = match read_checked(dir, &entry) {
+            Err(error @ (Error::File(_) | Error::SchemaVersion { .. })) => return Err(error),
+            Err(error @ Error::NoShard { .. }) => {
+                tracing::warn!("{error}");
+                None
+            }
+            Err(error) => {
+                aside(&dir.join(&entry.name), &error)?;
+                None
+            }
+            Ok(trees) => Some(trees),
+        };
+        shards.push((entry, trees));
+    }
+    Ok(shards)
+}
+
+fn aside(path: &Path, why: &dyn std::fmt::Display) -> Result<(), Error> {
+    let kept = fs::quarantine(path)?;
+    tracing::warn!("{why}; it is kept as {} and made again", kept.display());
+    Ok(())
 }

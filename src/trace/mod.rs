@@ -1,8 +1,9 @@
 //! What collection leaves behind: search trees as Parquet shards, one row a node.
 //!
-//! A folder of traces holds `shard-00000.parquet`, `shard-00001.parquet`, ... and,
-//! written last, `manifest.json` with the row count, tree count and SHA-256 of each.
-//! A folder without a manifest belongs to a collection that has not finished.
+//! A folder of traces holds `shard-00000.parquet`, `shard-00001.parquet`, ... and
+//! `manifest.json` with the row count, tree count and SHA-256 of each. While a collection works on
+//! the folder the manifest's `complete` is false, and `trees.journal` holds the trees that wait for
+//! their shard.
 //! Equal trees give equal bytes. Any Parquet reader opens a shard
 //! (`polars.read_parquet("traces/*.parquet")`).
 //!
@@ -39,6 +40,7 @@ mod decode;
 mod encode;
 mod error;
 pub mod fs;
+mod journal;
 mod manifest;
 mod parquet;
 mod record;
@@ -47,7 +49,8 @@ mod shard;
 pub mod table;
 
 pub use error::Error;
-pub use manifest::{Manifest, read_dir};
+pub use journal::Journal;
+pub use manifest::{Manifest, WrittenShard, read_dir, written_shards};
 pub use record::{NodeRecord, TreeRecord};
 pub use schema::SCHEMA_VERSION;
-pub use shard::{ShardEntry, find_shard, read_shard, write_shard};
+pub use shard::{ShardEntry, read_shard, write_shard};

@@ -1,7 +1,9 @@
 //! A search tree as it is stored.
 
+use serde::{Deserialize, Serialize};
+
 /// One search tree: its root's context, its cost and its nodes.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TreeRecord {
     /// Id of the question in its data set.
     pub problem: u64,
@@ -25,7 +27,7 @@ pub struct TreeRecord {
 
 /// One node. The three `child_*` lists are parallel, of length k, or empty where the
 /// node was not expanded.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeRecord {
     /// Index of the parent in `nodes`; `None` for the root only.
     pub parent: Option<u32>,

@@ -63,34 +63,12 @@ pub fn read_shard(path: &Path) -> Result<Vec<TreeRecord>, Error> {
     decode::trees(path, &read(path)?)
 }
 
-/// The entry of shard `index` if an earlier process has written it: what lets a
-/// resumed collection skip it. Shards are complete or absent, so that it exists is
-/// enough; it is read through to be sure.
-///
-/// # Errors
-///
-/// As [`read_shard`].
-pub fn find_shard(dir: &Path, index: u32) -> Result<Option<ShardEntry>, Error> {
-    let path = dir.join(name(index));
-    let bytes = match read(&path) {
-        Err(Error::File(error)) if error.source.kind() == io::ErrorKind::NotFound => {
-            return Ok(None);
-        }
-        read => read?,
-    };
-    let trees = decode::trees(&path, &bytes)?;
-    Ok(Some(ShardEntry::of(index, &trees, &bytes)))
-}
-
 /// The trees of a shard whose bytes must be those of `entry`.
 pub(super) fn read_checked(dir: &Path, entry: &ShardEntry) -> Result<Vec<TreeRecord>, Error> {
     let path = dir.join(&entry.name);
     let bytes = match read(&path) {
         Err(Error::File(error)) if error.source.kind() == io::ErrorKind::NotFound => {
-            return Err(Error::NoShard {
-                path,
-                dir: dir.to_owned(),
-            });
+            return Err(Error::NoShard { path });
         }
         read => read?,
     };
@@ -98,7 +76,6 @@ pub(super) fn read_checked(dir: &Path, entry: &ShardEntry) -> Result<Vec<TreeRec
     if found != entry.sha256 {
         return Err(Error::Checksum {
             path,
-            dir: dir.to_owned(),
             expected: entry.sha256.clone(),
             found,
         });

@@ -1,5 +1,7 @@
 //! What can go wrong in a fit.
 
+use crate::stop::Stopped;
+use crate::trace::fs;
 use std::path::PathBuf;
 
 /// Why a fit did not start or did not finish.
@@ -41,6 +43,10 @@ pub enum Error {
         path: PathBuf,
         problem: String,
     },
+    #[error(transparent)]
+    File(#[from] fs::Error),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     #[error("{fit} fit: {problem}")]
     Training { fit: &'static str, problem: String },
 }

@@ -1,65 +1,103 @@
 //! Data loaders: burn-train's epochs cut out of a plan of optimiser steps.
 
+use super::checkpointer::History;
 use super::learner::Batch;
 use super::passes::Passes;
+use super::report::lock;
+use crate::stop::Stop;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
-use std::ops::Range;
-use std::sync::Arc;
+use burn_train::Interrupter;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-/// One optimiser step at a time. burn-train validates and saves at the end of its epochs, so an
-/// epoch here is as many steps as lie between two checkpoints.
+/// One optimiser step at a time. burn-train saves at the end of its epochs, so an epoch here is as
+/// many steps as lie between two checkpoints, or fewer when the fit is asked to stop.
 #[derive(Clone)]
 pub(crate) struct StepLoader {
     pub passes: Arc<dyn Passes>,
     pub steps: usize,
     /// Passes in a step.
     pub parts: usize,
-    /// Steps in an epoch.
-    pub epoch: usize,
-    /// Step that the next epoch starts with.
-    pub next: Arc<AtomicUsize>,
+    /// Steps between checkpoints.
+    pub every: usize,
+    /// Optimiser steps handed out, by this process and earlier ones.
+    pub done: Arc<AtomicUsize>,
+    /// Epochs begun, by this process and earlier ones.
+    pub epoch: Arc<AtomicUsize>,
+    pub history: Arc<Mutex<History>>,
+    pub stop: Stop,
+    pub interrupter: Interrupter,
 }
 
-/// A list of passes, for validation.
+/// The validation passes, which follow the last step.
 #[derive(Clone)]
-pub(crate) struct ListLoader(pub Arc<Vec<Batch>>);
+pub(crate) struct ValidLoader {
+    pub passes: Arc<Vec<Batch>>,
+    pub steps: usize,
+    /// As in [`StepLoader`].
+    pub done: Arc<AtomicUsize>,
+}
 
-struct Iter<F> {
-    make: F,
-    range: Range<usize>,
+struct Iter<'a> {
+    passes: Box<dyn Iterator<Item = Vec<Batch>> + 'a>,
+    given: usize,
     total: usize,
 }
 
-impl<F: FnMut(usize) -> Vec<Batch>> Iterator for Iter<F> {
+impl Iterator for Iter<'_> {
     type Item = Result<Vec<Batch>, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.range.next().map(|i| Ok((self.make)(i)))
+        let pass = self.passes.next()?;
+        self.given += 1;
+        Some(Ok(pass))
     }
 }
 
-impl<F: FnMut(usize) -> Vec<Batch>> DataLoaderIterator<Vec<Batch>> for Iter<F> {
+impl DataLoaderIterator<Vec<Batch>> for Iter<'_> {
     fn progress(&self) -> Progress {
-        Progress::new(self.total - self.range.len(), self.total, None)
+        Progress::new(self.given, self.total, None)
+    }
+}
+
+impl StepLoader {
+    /// Steps up to the next checkpoint.
+    fn coming(&self) -> usize {
+        let done = self.done.load(Ordering::Relaxed);
+        (self.every - done % self.every).min(self.steps - done)
     }
 }
 
 impl DataLoader<Vec<Batch>> for StepLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Vec<Batch>> + 'a> {
-        let first = self.next.fetch_add(self.epoch, Ordering::Relaxed);
-        let total = self.epoch.min(self.steps.saturating_sub(first)) * self.parts;
+        if self.stop.asked() {
+            // The checkpoint of the epoch before has been saved.
+            self.interrupter.stop(Some("asked to stop"));
+        }
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        let first = self.done.load(Ordering::Relaxed);
+        let steps = first..first + self.coming();
+        let total = steps.len() * self.parts;
+        let passes = steps
+            .flat_map(|step| (0..self.parts).map(move |part| (step, part)))
+            .take_while(|(_, part)| *part > 0 || !self.stop.asked())
+            .map(move |(step, part)| {
+                self.done.store(step + 1, Ordering::Relaxed);
+                lock(&self.history).ends.insert(epoch, step + 1);
+                self.passes.pass(step, part)
+            });
+        lock(&self.history).ends.insert(epoch, first);
         Box::new(Iter {
-            make: move |i| self.passes.pass(first + i / self.parts, i % self.parts),
-            range: 0..total,
+            passes: Box::new(passes),
+            given: 0,
             total,
         })
     }
 
     fn num_items(&self) -> usize {
-        self.epoch.min(self.steps) * self.parts
+        self.coming() * self.parts
     }
 
     fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<Vec<Batch>>> {
@@ -67,36 +105,33 @@ impl DataLoader<Vec<Batch>> for StepLoader {
         Arc::new(self.clone())
     }
 
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Vec<Batch>>> {
-        // Only multi-device strategies cut loaders up. An epoch is sliced in whole steps.
-        Arc::new(StepLoader {
-            epoch: (end - start) / self.parts,
-            next: Arc::new(AtomicUsize::new(
-                self.next.load(Ordering::Relaxed) + start / self.parts,
-            )),
-            ..self.clone()
-        })
+    fn slice(&self, _: usize, _: usize) -> Arc<dyn DataLoader<Vec<Batch>>> {
+        unreachable!("only strategies for several devices cut loaders up")
     }
 }
 
-impl DataLoader<Vec<Batch>> for ListLoader {
+impl DataLoader<Vec<Batch>> for ValidLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Vec<Batch>> + 'a> {
+        let total = self.num_items();
         Box::new(Iter {
-            make: |i: usize| vec![self.0[i].clone()],
-            range: 0..self.0.len(),
-            total: self.0.len(),
+            passes: Box::new(self.passes[..total].iter().map(|batch| vec![batch.clone()])),
+            given: 0,
+            total,
         })
     }
 
     fn num_items(&self) -> usize {
-        self.0.len()
+        match self.done.load(Ordering::Relaxed) == self.steps {
+            true => self.passes.len(),
+            false => 0,
+        }
     }
 
     fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<Vec<Batch>>> {
         Arc::new(self.clone())
     }
 
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Vec<Batch>>> {
-        Arc::new(ListLoader(Arc::new(self.0[start..end].to_vec())))
+    fn slice(&self, _: usize, _: usize) -> Arc<dyn DataLoader<Vec<Batch>>> {
+        unreachable!("only strategies for several devices cut loaders up")
     }
 }

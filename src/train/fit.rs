@@ -1,7 +1,8 @@
 //! What all fits share: one run of burn-train's supervised training.
 
+use super::checkpointer::{self, History, PartFile};
 use super::error::Error;
-use super::feed::{ListLoader, StepLoader};
+use super::feed::{StepLoader, ValidLoader};
 use super::learner::{Batch, Objective, Shared, State, Trainee};
 use super::optimiser::{self, Settings};
 use super::passes::Passes;
@@ -10,10 +11,11 @@ use super::schedule::Schedule;
 use super::silent::Silent;
 use crate::model::{Decoder, ValueHead};
 use crate::monitor::Monitor;
+use crate::stop::Stop;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::store::ModuleRecord;
 use burn::tensor::Tensor;
-use burn_train::checkpoint::KeepLastNCheckpoints;
+use burn_train::checkpoint::{Checkpointer, KeepLastNCheckpoints};
 use burn_train::{Interrupter, Learner, SupervisedTraining};
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
@@ -30,6 +32,8 @@ pub struct Context<'a> {
     /// Step number under which the first step is reported, so that the curves of successive fits
     /// follow each other.
     pub first_step: u64,
+    /// Ends the fit early, with a checkpoint and [`Error::Stopped`].
+    pub stop: Stop,
 }
 
 impl<'a> Context<'a> {
@@ -39,6 +43,7 @@ impl<'a> Context<'a> {
             monitor,
             folder: None,
             first_step: 0,
+            stop: Stop::default(),
         }
     }
 }
@@ -63,24 +68,31 @@ pub(crate) struct Job {
 
 /// Trains what is not frozen in the job's modules. They come back without autodiff.
 pub(crate) fn run(
-    mut job: Job,
+    job: Job,
     context: &Context<'_>,
 ) -> Result<(Option<Decoder>, Option<ValueHead>, FitReport), Error> {
     let started = Instant::now();
     let fit = job.objective.fit;
-    let epoch = match job.checkpoint_every {
+    let every = match job.checkpoint_every {
         0 => job.steps,
         every => every.min(job.steps),
     };
     let folder = context.folder.filter(|_| job.checkpoint_every > 0);
-    let resumed = folder.map_or(0, last_checkpoint);
-    let done = (resumed * epoch).min(job.steps);
-    job.objective.first_step = done;
+    let (resumed, past) = match folder {
+        Some(folder) => checkpointer::last(folder)?.unwrap_or_default(),
+        None => (0, History::default()),
+    };
+    let done = past.steps.len().min(job.steps);
     let interrupter = Interrupter::new();
+    let bar = context
+        .monitor
+        .progress(&format!("{fit} fit"), job.steps as u64);
+    let history = Arc::new(Mutex::new(past.clone()));
     let shared = Shared {
         objective: job.objective,
         interrupter: interrupter.clone(),
         outbox: Arc::default(),
+        history: history.clone(),
         state: Arc::new(Mutex::new(State::default())),
     };
     let trainee = Trainee {
@@ -88,35 +100,44 @@ pub(crate) fn run(
         head: job.head,
         shared: shared.clone(),
     };
-    if let Some(folder) = folder.filter(|_| resumed > 0) {
-        check_checkpoint(&trainee, folder, resumed, fit)?;
-    }
-    let bar = context
-        .monitor
-        .progress(&format!("{fit} fit"), job.steps as u64);
-    bar.set(done as u64);
     let feed = Feed {
         monitor: context.monitor.clone(),
         bar: Arc::new(bar),
         prefix: job.prefix,
-        first_step: context.first_step + done as u64,
+        first_step: context.first_step,
         outbox: shared.outbox.clone(),
         totals: Arc::new(Mutex::new(Totals::default())),
+        history: history.clone(),
     };
+    feed.replay(&past);
     let totals = feed.totals.clone();
     let train = StepLoader {
         passes: job.passes,
         steps: job.steps,
         parts: job.parts,
-        epoch,
-        next: Arc::new(AtomicUsize::new(done)),
+        every: every.max(1),
+        done: Arc::new(AtomicUsize::new(done)),
+        epoch: Arc::new(AtomicUsize::new(resumed)),
+        history: history.clone(),
+        stop: context.stop.clone(),
+        interrupter: interrupter.clone(),
+    };
+    let valid = ValidLoader {
+        passes: Arc::new(job.valid),
+        steps: job.steps,
+        done: train.done.clone(),
+    };
+    let epochs = job.steps.div_ceil(train.every) - done / train.every;
+    let epochs = match done == job.steps {
+        true => 0,
+        false => epochs,
     };
     let mut training = SupervisedTraining::new(
         folder.unwrap_or(Path::new("")),
         Arc::new(train),
-        Arc::new(ListLoader(Arc::new(job.valid))),
+        Arc::new(valid),
     )
-    .num_epochs(job.steps.div_ceil(epoch.max(1)))
+    .num_epochs(resumed + epochs)
     .with_interrupter(interrupter)
     .with_application_logger(None)
     .with_metric_logger(Silent)
@@ -126,11 +147,13 @@ pub(crate) fn run(
     if job.parts > 1 {
         training = training.grads_accumulation(job.parts);
     }
-    if folder.is_some() {
+    if let Some(folder) = folder {
+        let [model, optimiser, lr] = PartFile::all(folder, &history);
         training = training
-            .with_default_checkpointers()
+            .with_custom_checkpointers(model, optimiser, lr)
             .with_checkpointing_strategy(KeepLastNCheckpoints::new(2));
         if resumed > 0 {
+            check_checkpoint(&trainee, folder, resumed, fit)?;
             training = training.checkpoint(resumed);
         }
     }
@@ -144,6 +167,9 @@ pub(crate) fn run(
             fit,
             problem: error.to_string(),
         });
+    }
+    if lock(&history).steps.len() < job.steps {
+        context.stop.check()?;
     }
     let totals = *lock(&totals);
     let report = FitReport {
@@ -159,30 +185,6 @@ pub(crate) fn run(
     Ok((result.model.trunk, result.model.head, report))
 }
 
-const PARTS: [&str; 3] = ["model", "optim", "scheduler"];
-
-/// The last epoch of which all parts were saved; 0 if there is none. Each part is written under
-/// another name and renamed, so a part that exists is whole.
-fn last_checkpoint(folder: &Path) -> usize {
-    let folder = folder.join("checkpoint");
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        return 0;
-    };
-    entries
-        .filter_map(|entry| {
-            let name = entry.ok()?.file_name().into_string().ok()?;
-            let epoch = name.strip_prefix("model-")?.strip_suffix(".bpk")?;
-            epoch.parse::<usize>().ok()
-        })
-        .filter(|epoch| {
-            PARTS
-                .iter()
-                .all(|part| folder.join(format!("{part}-{epoch}.bpk")).exists())
-        })
-        .max()
-        .unwrap_or(0)
-}
-
 /// Finds out before the fit whether the checkpoint is one of this model.
 fn check_checkpoint(
     trainee: &Trainee,
@@ -190,15 +192,21 @@ fn check_checkpoint(
     epoch: usize,
     fit: &'static str,
 ) -> Result<(), Error> {
-    let path = folder.join("checkpoint").join(format!("model-{epoch}.bpk"));
-    ModuleRecord::load(&path)
-        .and_then(|record| trainee.clone().try_load_record(record))
-        .map(drop)
-        .map_err(|error| Error::Checkpoint {
-            fit,
-            path,
-            problem: format!("it is not a checkpoint of this model ({error})"),
-        })
+    let [model, ..] = PartFile::all(folder, &Arc::default());
+    let record: Result<ModuleRecord, _> = model.restore(epoch);
+    let loaded = match record {
+        Ok(record) => trainee
+            .clone()
+            .try_load_record(record)
+            .map(drop)
+            .map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    loaded.map_err(|error| Error::Checkpoint {
+        fit,
+        path: checkpointer::path(folder, "model", epoch),
+        problem: format!("it is not a checkpoint of this model ({error})"),
+    })
 }
 
 /// Puts `module` on the autodiff backend with gradients for the parameters whose path (such as

@@ -71,7 +71,7 @@ pub struct Params {
     pub prompt_weight: f64,
     /// Share of the questions held out to validate on. Default 0.
     pub validation: f64,
-    /// Steps between checkpoints, each followed by a validation; 0 for none. Default 0.
+    /// Steps between the checkpoints that an interrupted fit goes on from; 0 for none. Default 100.
     pub checkpoint_every: usize,
     /// Seed of the order of the examples and of the adapters. Default 0.
     pub seed: u64,
@@ -99,7 +99,7 @@ impl Default for Params {
             clip_norm: 1.0,
             prompt_weight: 0.0,
             validation: 0.0,
-            checkpoint_every: 0,
+            checkpoint_every: 100,
             seed: 0,
         }
     }
@@ -174,7 +174,6 @@ pub fn fit_policy(
             value_scale: 1.0,
             clip_norm: params.clip_norm,
             logits_at_once: LOGITS_AT_ONCE,
-            first_step: 0,
         },
         settings: params.settings(),
         schedule: params.schedule(steps),

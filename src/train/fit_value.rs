@@ -74,7 +74,7 @@ pub struct Params {
     pub clip_norm: f64,
     /// Share of the questions held out to validate on. Default 0.05.
     pub validation: f64,
-    /// Steps between checkpoints, each followed by a validation; 0 for none. Default 0.
+    /// Steps between the checkpoints that an interrupted fit goes on from; 0 for none. Default 100.
     pub checkpoint_every: usize,
     /// Seed of the order of the examples. Default 0.
     pub seed: u64,
@@ -103,7 +103,7 @@ impl Default for Params {
             epsilon: 1e-8,
             clip_norm: 1.0,
             validation: 0.05,
-            checkpoint_every: 0,
+            checkpoint_every: 100,
             seed: 0,
         }
     }
@@ -170,7 +170,6 @@ pub fn fit_value(
         value_scale: 1.0,
         clip_norm: params.clip_norm,
         logits_at_once: LOGITS_AT_ONCE,
-        first_step: 0,
     };
     let all: Vec<&ValueExample> = valid.iter().collect();
     let free_head = Some(free(head.clone(), |_| true));

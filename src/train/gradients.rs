@@ -87,10 +87,10 @@ fn trainee(value_loss: ValueLoss, logits_at_once: usize) -> Trainee {
                 value_scale: 0.7,
                 clip_norm: 1.0,
                 logits_at_once,
-                first_step: 0,
             },
             interrupter: Interrupter::new(),
             outbox: Arc::default(),
+            history: Arc::default(),
             state: Arc::new(Mutex::new(State::default())),
         },
     }

@@ -1,6 +1,7 @@
 //! The module that burn-train trains: a trunk, a value head, or both on one trunk.
 
 use super::batch::{Rows, Targets};
+use super::checkpointer::History;
 use super::error::Error;
 use super::loss::{ValueLoss, cross_entropy};
 use super::optimiser;
@@ -29,8 +30,6 @@ pub(crate) struct Objective {
     pub clip_norm: f64,
     /// Logits that are held at once.
     pub logits_at_once: usize,
-    /// Optimiser steps done before this process began (a resumed fit).
-    pub first_step: usize,
 }
 
 /// Where the hidden states come from.
@@ -56,13 +55,13 @@ pub(crate) struct Shared {
     pub objective: Objective,
     pub interrupter: Interrupter,
     pub outbox: Arc<Mutex<Outbox>>,
+    pub history: Arc<Mutex<History>>,
     pub state: Arc<Mutex<State>>,
 }
 
 /// The optimiser step in progress.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    pub steps: usize,
     pub current: StepReport,
     pub failure: Option<Error>,
 }
@@ -76,9 +75,8 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     /// Stops the fit; the first failure is the one that is told.
     fn fail(&self, what: &'static str, value: f64) {
-        let mut state = lock(&self.state);
-        let step = self.objective.first_step + state.steps;
-        state.failure.get_or_insert(Error::NonFinite {
+        let step = lock(&self.history).steps.len();
+        lock(&self.state).failure.get_or_insert(Error::NonFinite {
             fit: self.objective.fit,
             step,
             what,
@@ -306,12 +304,10 @@ impl TrainStep for Trainee {
             return self;
         }
         let grads = optimiser::clip(&self, grads, norm, self.shared.objective.clip_norm);
-        let mut state = lock(&self.shared.state);
-        state.steps += 1;
-        let mut report = std::mem::take(&mut state.current);
-        drop(state);
+        let mut report = std::mem::take(&mut lock(&self.shared.state).current);
         report.grad_norm = norm;
         report.lr = lr.base();
+        lock(&self.shared.history).steps.push(report);
         lock(&self.shared.outbox).steps.push(report);
         optimiser.step(lr, self, grads)
     }

@@ -12,6 +12,7 @@
 mod assess;
 pub mod batch;
 mod check;
+mod checkpointer;
 mod error;
 pub mod example;
 mod feed;

@@ -1,5 +1,6 @@
 //! What a fit tells: a line for each step while it runs, and a summary at its end.
 
+use super::checkpointer::History;
 use super::fit::Context;
 use crate::monitor::{Monitor, Progress};
 use burn::tensor::TensorReadError;
@@ -70,7 +71,7 @@ pub struct FitReport {
 }
 
 /// One optimiser step.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct StepReport {
     pub loss: f64,
     pub policy_loss: Option<f64>,
@@ -123,6 +124,7 @@ pub(crate) struct Feed {
     pub first_step: u64,
     pub outbox: Arc<Mutex<Outbox>>,
     pub totals: Arc<Mutex<Totals>>,
+    pub history: Arc<Mutex<History>>,
 }
 
 /// Locks what no panic can leave half-changed.
@@ -131,6 +133,19 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Feed {
+    /// Reports what an earlier process did, so that totals and curves are whole.
+    pub fn replay(&self, history: &History) {
+        let mut valid = history.valid.iter().peekable();
+        for done in 0..=history.steps.len() {
+            while let Some((_, loss)) = valid.next_if(|(at, _)| *at == done) {
+                self.valid(*loss);
+            }
+            if let Some(report) = history.steps.get(done) {
+                self.step(report);
+            }
+        }
+    }
+
     fn step(&self, report: &StepReport) {
         let mut totals = lock(&self.totals);
         let step = self.first_step + totals.steps as u64;
@@ -165,13 +180,21 @@ impl Feed {
             return None;
         }
         let mean = loss / weight;
+        let done = self.valid(mean);
+        lock(&self.history).valid.push((done, mean));
+        Some(mean)
+    }
+
+    /// Reports a validation; returns the number of steps before it.
+    fn valid(&self, mean: f64) -> usize {
         let mut totals = lock(&self.totals);
         totals.valid_loss = Some(mean);
-        let step = self.first_step + totals.steps as u64;
+        let done = totals.steps;
         drop(totals);
+        let step = self.first_step + done as u64;
         self.monitor
             .scalar(&format!("{}/valid_loss", self.prefix), step, mean);
-        Some(mean)
+        done
     }
 }
 

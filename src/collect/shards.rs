@@ -1,0 +1,114 @@
+//! The files of a collection, filled in the order of the problems while trees end in any order.
+
+use super::{Error, Setting, Summary};
+use crate::trace::{self, Journal, Manifest, ShardEntry, TreeRecord};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+pub(super) struct Shards<'a> {
+    setting: &'a Setting<'a>,
+    dir: &'a Path,
+    /// Trees in a file.
+    size: usize,
+    /// Trees in all files.
+    total: usize,
+    start: Instant,
+    written: Vec<ShardEntry>,
+    /// Finished trees whose file is not complete, by the number of their problem.
+    waiting: BTreeMap<usize, TreeRecord>,
+    /// Where these are kept until it is.
+    journal: Journal,
+    summary: Summary,
+}
+
+impl<'a> Shards<'a> {
+    /// Takes over what earlier processes left in `dir`. A damaged file is kept aside, and its trees
+    /// are missing.
+    pub fn open(
+        setting: &'a Setting<'a>,
+        dir: &'a Path,
+        size: usize,
+        total: usize,
+    ) -> Result<Self, Error> {
+        let (journal, finished) = Journal::open(dir)?;
+        let mut shards = Shards {
+            setting,
+            dir,
+            size,
+            total,
+            start: Instant::now(),
+            written: Vec::new(),
+            waiting: BTreeMap::new(),
+            journal,
+            summary: Summary::default(),
+        };
+        for (index, (entry, trees)) in trace::written_shards(dir)?.into_iter().enumerate() {
+            let from = index * size;
+            match trees {
+                Some(trees) if shards.written.len() == index => shards.close(entry, &trees),
+                // Behind a damaged file: its trees are good, its place is not reached yet.
+                Some(trees) => shards.waiting.extend((from..).zip(trees)),
+                None => {}
+            }
+        }
+        let unwritten = shards.written.len() * size..total;
+        let finished = finished.into_iter().filter(|(i, _)| unwritten.contains(i));
+        shards.waiting.extend(finished);
+        shards.write_complete()?;
+        Ok(shards)
+    }
+
+    /// Whether the tree of problem `index` is there.
+    pub fn has(&self, index: usize) -> bool {
+        index < self.written.len() * self.size || self.waiting.contains_key(&index)
+    }
+
+    /// Takes the tree of problem `index`.
+    pub fn add(&mut self, index: usize, tree: TreeRecord) -> Result<(), Error> {
+        self.journal.append(index, &tree)?;
+        self.waiting.insert(index, tree);
+        self.write_complete()
+    }
+
+    /// Writes the files whose trees are all there.
+    fn write_complete(&mut self) -> Result<(), Error> {
+        let mut wrote = false;
+        loop {
+            let from = self.written.len() * self.size;
+            let to = (from + self.size).min(self.total);
+            if from >= to || self.waiting.range(from..to).count() < to - from {
+                break;
+            }
+            let rest = self.waiting.split_off(&to);
+            let trees: Vec<TreeRecord> = std::mem::replace(&mut self.waiting, rest)
+                .into_values()
+                .collect();
+            let entry = trace::write_shard(self.dir, self.written.len() as u32, &trees)?;
+            self.close(entry, &trees);
+            Manifest::unfinished(self.written.clone()).write(self.dir)?;
+            wrote = true;
+        }
+        if wrote {
+            self.journal
+                .reset(self.waiting.iter().map(|(index, tree)| (*index, tree)))?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, entry: ShardEntry, trees: &[TreeRecord]) {
+        trees.iter().for_each(|tree| self.summary.count(tree));
+        self.written.push(entry);
+        self.summary.seconds = self.start.elapsed().as_secs_f64();
+        let (monitor, iteration) = (self.setting.monitor, self.setting.iteration);
+        self.summary.report(monitor, iteration, self.written.len());
+    }
+
+    /// Declares the folder complete.
+    pub fn finish(mut self) -> Result<Summary, Error> {
+        Manifest::new(self.written).write(self.dir)?;
+        self.journal.remove()?;
+        self.summary.seconds = self.start.elapsed().as_secs_f64();
+        Ok(self.summary)
+    }
+}

@@ -1,0 +1,223 @@
+//! The folder of a run: whose it is, and that one process at a time works on it.
+
+use super::Error;
+use crate::recipe::Recipe;
+use crate::trace::fs;
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// Keys of a recipe that do not change what a run computes.
+const HARMLESS: [&str; 9] = [
+    "name",
+    "loop.iterations",
+    "collect.workers",
+    "evaluate.workers",
+    "engine.kv_slots",
+    "engine.linger_us",
+    "joint.checkpoint_every",
+    "value.checkpoint_every",
+    "policy.checkpoint_every",
+];
+
+/// What a run leaves in its folder.
+const OURS: [&str; 4] = ["state.json", "recipe.toml", "events.jsonl", "tensorboard"];
+
+/// A run's folder, held by this process. The operating system lets go of it when the process ends,
+/// however it ends.
+pub(super) struct Folder {
+    pub dir: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder where it is missing, and takes it.
+    pub fn open(dir: &Path) -> Result<Folder, Error> {
+        std::fs::create_dir_all(dir).map_err(fs::Error::at("create", dir))?;
+        let path = dir.join("lock");
+        let mut lock = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(fs::Error::at("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Without the number the message is still true.
+                let _ = lock.read_to_string(&mut holder);
+                return Err(Error::Taken {
+                    dir: dir.to_owned(),
+                    process: holder.trim().to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(fs::Error::at("lock", &path)(error).into());
+            }
+        }
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(fs::Error::at("write", &path))?;
+        Ok(Folder {
+            dir: dir.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// What of an earlier run lies here.
+    pub fn remains(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut found = Vec::new();
+        let error = |e| Error::File(fs::Error::at("read", &self.dir)(e));
+        for entry in std::fs::read_dir(&self.dir).map_err(error)? {
+            let path = entry.map_err(error)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let ours = OURS.iter().any(|our| name == *our)
+                || name.starts_with("iter-")
+                || name.contains(".damaged");
+            if ours {
+                found.push(path);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Deletes what of an earlier run lies here; other files stay.
+    pub fn clear(&self) -> Result<(), Error> {
+        // The state goes first: without it, what is left of the rest is taken for a run that stopped
+        // early, never for a finished one.
+        let mut remains = self.remains()?;
+        remains.sort_by_key(|path| !path.ends_with("state.json"));
+        for path in remains {
+            let deleted = match path.is_dir() {
+                true => std::fs::remove_dir_all(&path),
+                false => std::fs::remove_file(&path),
+            };
+            deleted.map_err(fs::Error::at("delete", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the resolved recipe here, unless the run here is another recipe's.
+    pub fn claim(&self, recipe: &Recipe, accept_changes: bool) -> Result<(), Error> {
+        let path = self.dir.join("recipe.toml");
+        let wanted = recipe.render();
+        match std::fs::read_to_string(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            read => {
+                let found = read.map_err(fs::Error::at("read", &path))?;
+                let changes =
+                    changes(&found, &wanted).ok_or_else(|| Error::Recipe { path: path.clone() })?;
+                if !changes.is_empty() && !accept_changes {
+                    return Err(Error::OtherRecipe {
+                        dir: self.dir.clone(),
+                        changes: changes.join("\n  "),
+                    });
+                }
+            }
+        }
+        let text = format!("# fingerprint {}\n{wanted}", recipe.fingerprint());
+        fs::write_atomic_bytes(&path, text.as_bytes())?;
+        Ok(())
+    }
+}
+
+/// The differences that matter, one line each; `None` where `found` is no TOML.
+fn changes(found: &str, wanted: &str) -> Option<Vec<String>> {
+    let parse = |text: &str| text.parse::<toml::Table>().ok();
+    let (mut was, mut is) = (BTreeMap::new(), BTreeMap::new());
+    flatten("", &toml::Value::Table(parse(found)?), &mut was);
+    flatten("", &toml::Value::Table(parse(wanted)?), &mut is);
+    let keys: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let show = |value: Option<&String>| value.map_or("nothing".to_owned(), Clone::clone);
+    let lines = keys
+        .into_iter()
+        .filter(|key| !HARMLESS.contains(&key.as_str()) && was.get(*key) != is.get(*key))
+        .map(|key| {
+            format!(
+                "{key}: {} in the run, {} now",
+                show(was.get(key)),
+                show(is.get(key))
+            )
+        });
+    Some(lines.collect())
+}
+
+fn flatten(prefix: &str, value: &toml::Value, into: &mut BTreeMap<String, String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let key = match prefix {
+                    "" => key.clone(),
+                    prefix => format!("{prefix}.{key}"),
+                };
+                flatten(&key, value, into);
+            }
+        }
+        leaf => {
+            into.insert(prefix.to_owned(), leaf.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Folder::open(dir.path()).unwrap();
+        let refused = Folder::open(dir.path()).err().unwrap().to_string();
+        assert!(
+            refused.contains(&std::process::id().to_string()),
+            "{refused}"
+        );
+        drop(held);
+        Folder::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn another_recipe_is_refused_field_by_field_unless_the_change_is_harmless() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let recipe = Recipe::default();
+        folder.claim(&recipe, false).unwrap();
+        let mut other = recipe.clone();
+        other.collect.workers = 3;
+        other.rounds.iterations += 1;
+        folder.claim(&other, false).unwrap();
+        other.seed = 7;
+        other.collect.search.simulations = 9;
+        let error = folder.claim(&other, false).unwrap_err().to_string();
+        for line in [
+            "\n  collect.search.simulations: 40 in the run, 9 now",
+            "\n  seed: 0 in the run, 7 now",
+            "--accept-changes",
+        ] {
+            assert!(error.contains(line), "{error}");
+        }
+        assert!(!error.contains("workers"), "{error}");
+        folder.claim(&other, true).unwrap();
+        folder.claim(&other, false).unwrap();
+    }
+
+    #[test]
+    fn starting_over_deletes_what_a_run_left_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        folder.claim(&Recipe::default(), false).unwrap();
+        for name in ["state.json", "notes.txt", "events.jsonl.damaged"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        std::fs::create_dir_all(dir.path().join("iter-0003/checkpoint")).unwrap();
+        assert_eq!(folder.remains().unwrap().len(), 4);
+        folder.clear().unwrap();
+        assert!(folder.remains().unwrap().is_empty());
+        assert!(dir.path().join("notes.txt").exists());
+    }
+}
