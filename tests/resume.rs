@@ -118,7 +118,7 @@ fn content(dir: &Path) -> BTreeMap<String, String> {
                 visit(root, &path, found);
                 continue;
             }
-            let skip = ["lock", "state.json", "events.jsonl"].contains(&&*name)
+            let skip = ["state.json", "events.jsonl"].contains(&&*name)
                 || name.starts_with("tensorboard/");
             if skip {
                 continue;
@@ -295,6 +295,55 @@ fn tensorboard_shows_a_killed_run_as_an_undisturbed_one() {
     let (ours, expected) = (steps(dir.path()), steps(whole()));
     assert!(expected.len() > 10);
     assert_eq!(ours, expected);
+}
+
+#[test]
+fn runs_are_shown_and_compared() {
+    let verb = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tokenzero"))
+            .args(args)
+            .output()
+            .unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{message}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let one = whole().to_str().unwrap();
+    let shown = verb(&["show", one]);
+    for part in [
+        "finished after iteration 2",
+        "checkpoints ",
+        "searched",
+        "best_of_n",
+    ] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    let same = verb(&["diff", one, one]);
+    assert!(same.contains("the recipes are the same"), "{same}");
+    assert!(same.contains("1.000"), "{same}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let child = command(dir.path()).args(["--set", "seed=4"]).spawn();
+    let mut child = child.unwrap();
+    while !dir.path().join("state.json").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let start = Instant::now();
+    let shown = verb(&["show", dir.path().to_str().unwrap()]);
+    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(
+        shown.contains(&format!("process {}", child.id())),
+        "{shown}"
+    );
+    let other = verb(&["diff", one, dir.path().to_str().unwrap()]);
+    assert!(
+        other.contains("seed: 0 in the first, 4 in the second"),
+        "{other}"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let shown = verb(&["show", dir.path().to_str().unwrap()]);
+    assert!(shown.contains("stopped while"), "{shown}");
 }
 
 /// Sends `signal` after `delay`; returns the exit code and how long the process took to heed it.

@@ -68,6 +68,7 @@ fn tree() -> impl Strategy<Value = TreeRecord> {
                 forward_tokens,
                 simulations,
                 solved_greedily,
+                failure: solved_greedily.map(|solved| format!("reason {solved}")),
                 nodes,
             }
         })
@@ -101,6 +102,7 @@ fn sample(seed: u32) -> TreeRecord {
         forward_tokens: 100 + u64::from(seed),
         simulations: 40,
         solved_greedily: [None, Some(true), Some(false)][seed as usize % 3],
+        failure: seed.is_multiple_of(4).then(|| "0.5".to_owned()),
         nodes: (0..5).map(node).collect(),
     }
 }
@@ -241,13 +243,13 @@ fn another_schema_version_is_refused() {
 
     let shard = dir.path().join("other.parquet");
     tokenzero::trace::table::Table::new()
-        .column_u64("schema_version", vec![1, 9])
+        .column_u64("schema_version", vec![2, 9])
         .write(&shard)
         .unwrap();
     let error = read_shard(&shard).unwrap_err().to_string();
     assert!(error.contains("schema version 9"), "{error}");
     tokenzero::trace::table::Table::new()
-        .column_u64("schema_version", vec![1])
+        .column_u64("schema_version", vec![2])
         .write(&shard)
         .unwrap();
     let error = read_shard(&shard).unwrap_err().to_string();
@@ -272,7 +274,7 @@ fn expected_row(tree: &TreeRecord, index: usize) -> Value {
     let node = &tree.nodes[index];
     let root = |value: Value| if index == 0 { value } else { Value::Null };
     json!({
-        "schema_version": 1,
+        "schema_version": 2,
         "iteration": tree.iteration,
         "problem": tree.problem,
         "tree": tree.tree,
@@ -293,6 +295,8 @@ fn expected_row(tree: &TreeRecord, index: usize) -> Value {
         "forward_tokens": root(json!(tree.forward_tokens)),
         "simulations": root(json!(tree.simulations)),
         "solved_greedily": root(json!(tree.solved_greedily)),
+        // The script's text, like any other, comes back as the number that it spells.
+        "failure": root(json!(tree.failure.as_ref().map(|f| f.parse::<f64>().unwrap()))),
     })
 }
 
@@ -341,6 +345,7 @@ fn python_polars_reads_every_column() {
         ("forward_tokens", "UInt64"),
         ("simulations", "UInt32"),
         ("solved_greedily", "Boolean"),
+        ("failure", "String"),
     ];
     assert_eq!(found["types"], json!(types));
     let trees = samples(0..12);

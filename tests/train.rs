@@ -322,13 +322,13 @@ fn a_number_that_is_not_finite_stops_the_fit_and_names_the_step() {
             error,
             Error::NonFinite {
                 fit: "policy",
-                step: 1,
+                step: 5,
                 ..
             }
         ),
         "{error}"
     );
-    assert!(error.to_string().contains("step 1"), "{error}");
+    assert!(error.to_string().contains("step 5"), "{error}");
 }
 
 #[test]

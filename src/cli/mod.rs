@@ -1,5 +1,6 @@
 //! The command line: one file a verb. stdout is data, stderr is logs.
 
+mod bug;
 mod check;
 mod common;
 mod evaluate;
@@ -9,6 +10,7 @@ mod grade;
 mod phases;
 mod pretrain;
 mod run;
+mod show;
 mod signals;
 mod table;
 
@@ -49,6 +51,10 @@ enum Verb {
     Generate(generate::Args),
     /// Grade completions in a JSONL file.
     Grade(grade::Args),
+    /// Print where a run stands, while it runs or after.
+    Show(show::ShowArgs),
+    /// Compare two runs: their recipes, and their answers question by question.
+    Diff(show::DiffArgs),
     /// Export the policy or the value net of a run as a Hugging Face directory.
     Export(export::Args),
 }
@@ -58,11 +64,16 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     common::start_logs(cli.verbose);
     let signals = match &cli.verb {
-        Verb::Check(_) | Verb::Generate(_) | Verb::Grade(_) | Verb::Export(_) => Signals::default(),
+        Verb::Check(_)
+        | Verb::Generate(_)
+        | Verb::Grade(_)
+        | Verb::Show(_)
+        | Verb::Diff(_)
+        | Verb::Export(_) => Signals::default(),
         _ => Signals::catch(),
     };
     let stop = &signals.stop;
-    let result = match cli.verb {
+    let result = bug::caught(|| match cli.verb {
         Verb::Run(args) => run::run(args, stop),
         Verb::Check(args) => check::run(args),
         Verb::Collect(args) => phases::collect(args, stop),
@@ -73,8 +84,10 @@ pub fn main() -> ExitCode {
         Verb::Pretrain(args) => pretrain::run(args, stop),
         Verb::Generate(args) => generate::run(args),
         Verb::Grade(args) => grade::run(args),
+        Verb::Show(args) => show::show(args),
+        Verb::Diff(args) => show::diff(args),
         Verb::Export(args) => export::run(args),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(report) => {

@@ -64,25 +64,29 @@ fn line(cells: [String; 8]) -> String {
         .join("  ")
 }
 
+/// A table with the first column to the left and numbers to the right.
+pub(super) fn plain<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(head);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
 /// All methods of an evaluation, beside those before training.
 pub(super) fn methods(last: &Evaluation, first: &Evaluation) -> String {
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header([
-        "method",
-        "accuracy %",
-        "95% interval",
-        "tokens/question",
-        "p vs greedy",
-        "p vs vote",
-        "before",
-    ]);
+    let mut rows = Vec::new();
     let mut names: Vec<&String> = last.methods.keys().collect();
     let order = ["greedy", "vote", "weighted_vote", "best_of_n"];
     let place = |name: &str| order.iter().position(|o| *o == name).unwrap_or(order.len());
     names.sort_by_key(|name| (place(name), name.as_str()));
     for name in names {
         let method = &last.methods[name];
-        table.add_row([
+        rows.push([
             name.clone(),
             format!("{:.1}", 100.0 * method.accuracy),
             format!("{:.1} to {:.1}", 100.0 * method.low, 100.0 * method.high),
@@ -95,19 +99,36 @@ pub(super) fn methods(last: &Evaluation, first: &Evaluation) -> String {
                 .map_or_else(String::new, |m| format!("{:.1}", 100.0 * m.accuracy)),
         ]);
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    let head = [
+        "method",
+        "accuracy %",
+        "95% interval",
+        "tokens/question",
+        "p vs greedy",
+        "p vs vote",
+        "before",
+    ];
     format!(
-        "{} questions of the {:?} split, {} draws for votes, after iteration {}:\n{table}",
-        last.questions, last.split, last.samples, last.iteration
+        "{} questions of the {:?} split, {} draws for votes, after iteration {}:\n{}",
+        last.questions,
+        last.split,
+        last.samples,
+        last.iteration,
+        plain(head, rows)
     )
 }
 
 fn p_value(method: &MethodReport, other: &str) -> String {
     match method.against.get(other) {
         None => String::new(),
-        Some(test) if test.p < 0.001 => "< .001".into(),
-        Some(test) => format!("{:.3}", test.p),
+        Some(test) => p(test.p),
+    }
+}
+
+/// A p-value as it is printed.
+pub(super) fn p(p: f64) -> String {
+    match p < 0.001 {
+        true => "< .001".into(),
+        false => format!("{p:.3}"),
     }
 }

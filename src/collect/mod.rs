@@ -6,12 +6,12 @@ mod summary;
 
 pub use summary::Summary;
 
-use crate::model::{Tokenizer, TokenizerError};
+use crate::model::Tokenizer;
 use crate::monitor::Monitor;
 use crate::search::{self, Grader, Policy, search_problem};
 use crate::stop::{Stop, Stopped};
 use crate::task::{Problem, Task, Train};
-use crate::trace;
+use crate::trace::{self, TreeRecord};
 use serde::{Deserialize, Serialize};
 use shards::Shards;
 use std::path::Path;
@@ -29,6 +29,9 @@ pub struct Params {
     pub workers: usize,
     /// Questions in one file of traces. Default 256.
     pub shard: usize,
+    /// Share of the questions that may fail (too long a prompt, for one) before the collection
+    /// stops. Default 0.05.
+    pub max_failures: f64,
     /// The search of one question.
     pub search: search::Params,
 }
@@ -39,6 +42,7 @@ impl Default for Params {
             questions: 500,
             workers: 256,
             shard: 256,
+            max_failures: 0.05,
             search: search::Params::default(),
         }
     }
@@ -51,12 +55,21 @@ pub enum Error {
     Search(#[from] search::Error),
     #[error(transparent)]
     Trace(#[from] trace::Error),
-    #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
     #[error("a worker panicked or was cancelled: {0}")]
     Worker(#[from] tokio::task::JoinError),
     #[error("the worker threads could not be started: {0}")]
     Runtime(#[source] std::io::Error),
+    #[error(
+        "{failed} of {total} questions could not be searched, more than collect.max_failures \
+         ({limit}) allows; the last one, {question}: {reason}"
+    )]
+    Failures {
+        failed: usize,
+        total: usize,
+        limit: f64,
+        question: u64,
+        reason: String,
+    },
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }
@@ -80,8 +93,8 @@ pub struct Setting<'a> {
 /// number of workers. Trees that `dir` holds already are kept; the manifest comes last.
 ///
 /// # Errors
-/// A prompt that the model cannot take, an engine that stopped, a folder that cannot be written, and
-/// a request to stop. All finished trees are on the disk then, and another call goes on from them.
+/// Too many questions that fail, an engine that stopped, a folder that cannot be written, and a
+/// request to stop. All finished trees are on the disk then, and another call goes on from them.
 pub fn collect(
     setting: &Setting<'_>,
     problems: &[Problem<Train>],
@@ -96,25 +109,36 @@ pub fn collect(
         .build()
         .map_err(Error::Runtime)?;
     let bar = setting.monitor.progress("collect", problems.len() as u64);
-    let mut shards = Shards::open(setting, dir, params.shard.max(1), problems.len())?;
+    let mut shards = Shards::open(setting, dir, params, problems.len())?;
     let todo: Vec<usize> = (0..problems.len()).filter(|&i| !shards.has(i)).collect();
     bar.inc((problems.len() - todo.len()) as u64);
     let seed = search::seed_of(setting.seed, &[u64::from(setting.iteration)]);
     let search = Arc::new(params.search.clone());
-    let jobs =
-        todo.iter().map(|&index| {
-            let problem = problems[index].clone();
-            let prompt = setting.task.prompt(&problem.question);
-            let prompt = setting.tokenizer.prompt(&prompt.plain, &prompt.messages)?;
-            let grader = Grader::new(setting.tokenizer.clone(), setting.task.clone(), &problem);
-            let (policy, search) = (setting.policy.clone(), search.clone());
-            Ok(async move {
-                Ok(search_problem(&policy, &grader, &problem, &prompt, &search, seed).await?)
-            })
-        });
-    let keep = |job: usize, searched| {
+    let jobs = todo.iter().map(|&index| {
+        let problem = problems[index].clone();
+        let prompt = setting.task.prompt(&problem.question);
+        let prompt = setting.tokenizer.prompt(&prompt.plain, &prompt.messages);
+        let grader = Grader::new(setting.tokenizer.clone(), setting.task.clone(), &problem);
+        let (policy, search) = (setting.policy.clone(), search.clone());
+        let (id, iteration) = (problem.id, setting.iteration);
+        let failed = move |reason: String| Ok(TreeRecord::failed(id, iteration, reason));
+        Ok(async move {
+            let prompt = match prompt {
+                Ok(prompt) => prompt,
+                Err(error) => return failed(error.to_string()),
+            };
+            match search_problem(&policy, &grader, &problem, &prompt, &search, seed).await {
+                Ok(searched) => Ok(record::of(&searched, iteration)),
+                Err(search::Error::Engine(error)) if error.is_of_request() => {
+                    failed(error.to_string())
+                }
+                Err(error) => Err(error.into()),
+            }
+        })
+    });
+    let keep = |job: usize, tree| {
         bar.inc(1);
-        shards.add(todo[job], record::of(&searched, setting.iteration))
+        shards.add(todo[job], tree)
     };
     runtime.block_on(search::crowd(jobs, params.workers, setting.stop, keep))?;
     shards.finish()

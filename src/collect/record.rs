@@ -31,6 +31,7 @@ pub(super) fn of(searched: &Searched, iteration: u32) -> TreeRecord {
         forward_tokens: searched.ledger.total(),
         simulations: searched.simulations,
         solved_greedily: searched.solved_greedily,
+        failure: None,
         nodes,
     }
 }

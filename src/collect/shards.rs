@@ -1,6 +1,6 @@
 //! The files of a collection, filled in the order of the problems while trees end in any order.
 
-use super::{Error, Setting, Summary};
+use super::{Error, Params, Setting, Summary};
 use crate::trace::{self, Journal, Manifest, ShardEntry, TreeRecord};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::time::Instant;
 pub(super) struct Shards<'a> {
     setting: &'a Setting<'a>,
     dir: &'a Path,
+    params: &'a Params,
     /// Trees in a file.
     size: usize,
     /// Trees in all files.
@@ -28,13 +29,15 @@ impl<'a> Shards<'a> {
     pub fn open(
         setting: &'a Setting<'a>,
         dir: &'a Path,
-        size: usize,
+        params: &'a Params,
         total: usize,
     ) -> Result<Self, Error> {
+        let size = params.shard.max(1);
         let (journal, finished) = Journal::open(dir)?;
         let mut shards = Shards {
             setting,
             dir,
+            params,
             size,
             total,
             start: Instant::now(),
@@ -67,7 +70,26 @@ impl<'a> Shards<'a> {
     /// Takes the tree of problem `index`.
     pub fn add(&mut self, index: usize, tree: TreeRecord) -> Result<(), Error> {
         self.journal.append(index, &tree)?;
+        let failure = tree.failure.clone().map(|reason| (tree.problem, reason));
         self.waiting.insert(index, tree);
+        if let Some((question, reason)) = failure {
+            tracing::warn!("question {question} could not be searched: {reason}");
+            let waiting = self
+                .waiting
+                .values()
+                .filter(|t| t.failure.is_some())
+                .count();
+            let failed = self.summary.failed as usize + waiting;
+            if failed as f64 > self.params.max_failures * self.total as f64 {
+                return Err(Error::Failures {
+                    failed,
+                    total: self.total,
+                    limit: self.params.max_failures,
+                    question,
+                    reason,
+                });
+            }
+        }
         self.write_complete()
     }
 

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Summary {
     /// Questions searched.
     pub questions: u64,
+    /// Questions that could not be searched.
+    #[serde(default)]
+    pub failed: u64,
     /// Questions for which a right text was found.
     pub solved: u64,
     /// Questions that the greedy solution gets right.
@@ -34,6 +37,7 @@ impl Summary {
             .filter(|n| n.outcome.is_some_and(|o| o > 0.0))
             .count() as u64;
         self.questions += 1;
+        self.failed += u64::from(tree.failure.is_some());
         self.solved += u64::from(right > 0);
         self.greedy += u64::from(tree.solved_greedily == Some(true));
         self.terminals += ends().filter(|n| n.outcome.is_some()).count() as u64;
@@ -61,6 +65,7 @@ impl Summary {
         let scalars = [
             ("collect/solved", self.solved_share()),
             ("collect/greedy", self.greedy_share()),
+            ("collect/failed", self.failed as f64 / questions),
             (
                 "collect/texts_per_question",
                 self.terminals as f64 / questions,

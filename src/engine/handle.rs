@@ -14,8 +14,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 /// Why a request was not served.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
-    #[error("the engine has stopped; its own message is further up")]
+    #[error("the engine was shut down")]
     Stopped,
+    #[error(
+        "the engine failed: {0}; on an accelerator this is mostly a lack of memory (lower \
+         engine.kv_slots or engine.max_step_tokens), else it is a bug worth a report"
+    )]
+    Failed(String),
     #[error("the device thread could not be started: {0}")]
     Start(String),
     #[error(
@@ -36,6 +41,19 @@ pub enum Error {
     Empty,
     #[error("the model produced a logit that is not finite: its weights are damaged")]
     NotFinite,
+}
+
+impl Error {
+    /// Whether the request itself is at fault, so that others are served.
+    pub fn is_of_request(&self) -> bool {
+        matches!(
+            self,
+            Error::TooLong { .. }
+                | Error::SessionTooLarge { .. }
+                | Error::UnknownToken { .. }
+                | Error::Empty
+        )
+    }
 }
 
 /// A running device thread. Dropping it stops the thread.
@@ -99,7 +117,7 @@ impl Engine {
         let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
-                Worker::new(params, policy, value, host, capacity, shared, inbox).serve();
+                Worker::new(params, policy, value, host, capacity, shared, inbox).run();
             })
             .map_err(|e| Error::Start(e.to_string()))?;
         Ok(Engine {
@@ -175,6 +193,18 @@ impl EngineHandle {
         )
     }
 
+    /// Why the thread is gone.
+    fn end(&self) -> Error {
+        // Answers are dropped while the thread still unwinds, a moment before it says why.
+        for _ in 0..100 {
+            if let Some(panic) = self.shared.panic.get() {
+                return Error::Failed(panic.clone());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Error::Stopped
+    }
+
     /// Slots in use at the end of the last step.
     pub fn live_slots(&self) -> usize {
         self.shared.live.load(Ordering::Relaxed)
@@ -200,8 +230,8 @@ impl Session {
         self.handle
             .sender
             .send(Message::Run(request, answer))
-            .map_err(|_| Error::Stopped)?;
-        let reply = reply.await.map_err(|_| Error::Stopped)??;
+            .map_err(|_| self.handle.end())?;
+        let reply = reply.await.map_err(|_| self.handle.end())??;
         self.lock().extend(&reply.slots);
         Ok(reply)
     }
@@ -237,6 +267,14 @@ impl Session {
         self.held
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl EngineHandle {
+    /// Makes the thread panic.
+    pub(super) fn panic(&self) {
+        let _ = self.sender.send(Message::Panic);
     }
 }
 

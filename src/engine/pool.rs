@@ -70,10 +70,15 @@ impl SlotPool {
         Some(Slot::new(index, self.generations[index]))
     }
 
-    /// Gives slots back; their generation moves on, so that old names of them are recognised.
+    /// Gives slots back; their generation moves on, so that old names of them are recognised and do
+    /// nothing.
     pub fn release(&mut self, slots: &[Slot]) {
         for &slot in slots {
             debug_assert!(self.is_live(slot), "{slot:?} released twice or never taken");
+            if !self.is_live(slot) {
+                tracing::error!("{slot:?} was released twice or never taken");
+                continue;
+            }
             let index = slot.index();
             self.live[index] = false;
             self.generations[index] = self.generations[index].wrapping_add(1);
@@ -112,5 +117,39 @@ mod tests {
         assert_eq!(c.index(), a.index());
         assert!(pool.is_live(b) && pool.is_live(c) && !pool.is_live(a));
         assert_eq!(pool.touched(), 2);
+    }
+
+    /// A million random operations against a plain set of live slots.
+    #[test]
+    fn the_book_is_right_after_a_million_operations() {
+        use rand::{RngExt, SeedableRng};
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+        let capacity = 300;
+        let mut pool = SlotPool::new(capacity);
+        let mut live: Vec<Slot> = Vec::new();
+        for _ in 0..1_000_000 {
+            if rng.random_bool(0.5) {
+                match pool.take() {
+                    Some(slot) => {
+                        assert!(pool.is_live(slot));
+                        live.push(slot);
+                    }
+                    None => assert_eq!(live.len(), capacity, "a leak"),
+                }
+            } else if !live.is_empty() {
+                let gone = live.swap_remove(rng.random_range(0..live.len()));
+                pool.release(&[gone]);
+                assert!(!pool.is_live(gone), "use after release");
+            }
+            assert_eq!(pool.live(), live.len());
+        }
+        let mut places: Vec<usize> = live.iter().map(|slot| slot.index()).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), live.len(), "a place was handed out twice");
+        assert!(live.iter().all(|&slot| pool.is_live(slot)));
+        pool.release(&live);
+        assert_eq!(pool.live(), 0);
+        assert!(pool.touched() <= capacity);
     }
 }

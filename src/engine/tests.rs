@@ -70,3 +70,33 @@ fn both_places_of_keys_and_values_give_the_same_texts() {
         }
     }
 }
+
+#[test]
+fn whoever_waits_for_a_panicked_engine_learns_why() {
+    let engine = Engine::start_with(decoder(), None, Params::default(), true).unwrap();
+    let handle = engine.handle();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let started = std::time::Instant::now();
+    runtime.block_on(async {
+        let request = || Request {
+            context: Vec::new(),
+            tokens: vec![1, 2, 3],
+            top_k: 1,
+            generate: Some(Generate {
+                choose: Choose::Greedy,
+                max_new_tokens: 100,
+                stop: Arc::from([]),
+                record: false,
+            }),
+        };
+        let session = handle.session(110).await.unwrap();
+        let (ended, ()) = tokio::join!(session.run(request()), async { handle.panic() });
+        for ended in [ended, session.run(request()).await] {
+            let error = ended.unwrap_err().to_string();
+            assert!(error.contains("asked to panic"), "{error}");
+        }
+    });
+    assert!(started.elapsed().as_secs() < 2);
+}

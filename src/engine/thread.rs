@@ -12,10 +12,12 @@ use crate::model::layout::floats;
 use crate::model::{Decoder, Value};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
+use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What reaches the device thread.
@@ -23,6 +25,8 @@ pub(super) enum Message {
     Run(Request, Answer),
     Release(Vec<Slot>),
     Stop,
+    #[cfg(test)]
+    Panic,
 }
 
 /// Counters that the thread shares with its handles.
@@ -36,6 +40,8 @@ pub(super) struct Shared {
     pub tokens: AtomicU64,
     /// Slots in use.
     pub live: AtomicUsize,
+    /// What the thread panicked with.
+    pub panic: OnceLock<String>,
 }
 
 enum Cache {
@@ -138,8 +144,17 @@ impl Worker {
         }
     }
 
+    /// [`Worker::serve`]; a panic ends it and is kept for those who wait for an answer.
+    pub fn run(mut self) {
+        let shared = self.shared.clone();
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        if let Err(panic) = served {
+            let _ = shared.panic.set(panic_message(&*panic));
+        }
+    }
+
     /// Serves until told to stop or until the last handle is gone.
-    pub fn serve(mut self) {
+    fn serve(&mut self) {
         while self.gather() {
             while self.active.len() < self.params.max_rows {
                 let Some(row) = self.waiting.pop_front() else {
@@ -212,6 +227,8 @@ impl Worker {
             }
             Message::Release(slots) => self.pool.release(&slots),
             Message::Stop => return false,
+            #[cfg(test)]
+            Message::Panic => panic!("asked to panic"),
         }
         true
     }
@@ -307,6 +324,15 @@ impl Worker {
         self.shared.live.store(self.pool.live(), Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// What a panic says.
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
 }
 
 /// Rows `index` of `x`, without a copy when it is all of them in order.

@@ -12,7 +12,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub(super) struct Question {
     pub id: u64,
-    pub prompt: Vec<u32>,
+    /// Its tokens, or why it has none.
+    pub prompt: Result<Vec<u32>, String>,
 }
 
 /// A method's answer to one question.
@@ -21,6 +22,8 @@ pub(super) struct Answer {
     pub completion: Completion,
     pub text: String,
     pub ledger: Ledger,
+    /// Why there is no text.
+    pub failure: Option<String>,
 }
 
 /// How a question is answered.
@@ -47,18 +50,37 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// One answer, or three for [`Method::Samples`]: majority vote, weighted vote, best-of-n.
+    /// One answer, or three for [`Method::Samples`]: majority vote, weighted vote, best-of-n. A question
+    /// that cannot be answered gets empty ones.
     pub async fn answer(&self, question: &Question) -> Result<Vec<Answer>, Error> {
+        let reason = match &question.prompt {
+            Err(reason) => reason.clone(),
+            Ok(prompt) => match self.answer_prompt(question.id, prompt).await {
+                Err(Error::Engine(error)) if error.is_of_request() => error.to_string(),
+                answered => return answered,
+            },
+        };
+        let empty = Answer {
+            completion: Completion::default(),
+            text: String::new(),
+            ledger: Ledger::default(),
+            failure: Some(reason),
+        };
+        let columns = match self.method {
+            Method::Samples { .. } => 3,
+            _ => 1,
+        };
+        Ok(vec![empty; columns])
+    }
+
+    async fn answer_prompt(&self, id: u64, prompt: &[u32]) -> Result<Vec<Answer>, Error> {
         match &self.method {
             Method::Greedy(max_new_tokens) => {
-                let (completion, ledger) = self
-                    .policy
-                    .greedy(&question.prompt, *max_new_tokens)
-                    .await?;
+                let (completion, ledger) = self.policy.greedy(prompt, *max_new_tokens).await?;
                 Ok(vec![self.give(completion, ledger.without_value())])
             }
             Method::Guided(params) => {
-                let guided = self.policy.guided(&question.prompt, params).await?;
+                let guided = self.policy.guided(prompt, params).await?;
                 Ok(vec![self.give(guided.completion, guided.ledger)])
             }
             Method::Samples {
@@ -66,9 +88,8 @@ impl Shared {
                 sampling,
                 seed,
             } => {
-                let seed = seed_of(*seed, &[question.id]);
-                let (drawn, ledger) =
-                    sample(&self.policy, &question.prompt, *count, sampling, seed).await?;
+                let seed = seed_of(*seed, &[id]);
+                let (drawn, ledger) = sample(&self.policy, prompt, *count, sampling, seed).await?;
                 Ok(self.choose(drawn, ledger))
             }
         }
@@ -101,6 +122,7 @@ impl Shared {
             text: self.tokenizer.decode(&completion.tokens),
             completion,
             ledger,
+            failure: None,
         }
     }
 }

@@ -7,7 +7,7 @@ pub mod vote;
 
 pub use report::{Comparison, Evaluation, MethodReport};
 
-use crate::model::{Tokenizer, TokenizerError};
+use crate::model::Tokenizer;
 use crate::monitor::Monitor;
 use crate::search::{self, GuidedParams, Policy, SampleParams};
 use crate::stop::{Stop, Stopped};
@@ -39,6 +39,9 @@ pub struct Params {
     pub questions: usize,
     /// Texts drawn for a vote and for best-of-n. Default 8.
     pub samples: usize,
+    /// Share of the questions that may fail (too long a prompt, for one) before the evaluation
+    /// stops; those that do count as wrong. Default 0.05.
+    pub max_failures: f64,
     /// Questions worked on at once. Default 256.
     pub workers: usize,
     /// Tokens of a greedy solution at most, its stop token included. Default 256.
@@ -55,6 +58,7 @@ impl Default for Params {
             split: SplitName::Test,
             questions: 500,
             samples: 8,
+            max_failures: 0.05,
             workers: 256,
             max_new_tokens: 256,
             sampling: SampleParams::default(),
@@ -70,14 +74,23 @@ pub enum Error {
     Search(#[from] search::Error),
     #[error(transparent)]
     Trace(#[from] trace::Error),
-    #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
     #[error("a worker panicked or was cancelled: {0}")]
     Worker(#[from] tokio::task::JoinError),
     #[error("the worker threads could not be started: {0}")]
     Runtime(#[source] std::io::Error),
     #[error("there are no questions to evaluate on: the {0:?} split is empty")]
     NoQuestions(SplitName),
+    #[error(
+        "{failed} of {total} questions could not be answered, more than evaluate.max_failures \
+         ({limit}) allows; the last one, {question}: {reason}"
+    )]
+    Failures {
+        failed: usize,
+        total: usize,
+        limit: f64,
+        question: u64,
+        reason: String,
+    },
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }
@@ -102,7 +115,7 @@ pub struct Setting<'a> {
 /// Gold answers are looked at only after all texts are finished.
 ///
 /// # Errors
-/// A prompt that the model cannot take, an engine that stopped.
+/// Too many questions that fail, an engine that stopped, and a request to stop.
 pub fn evaluate<S: HeldOut>(
     setting: &Setting<'_>,
     problems: &[Problem<S>],
@@ -120,7 +133,10 @@ pub fn evaluate<S: HeldOut>(
         let prompt = setting.task.prompt(&problem.question);
         questions.push(Question {
             id: problem.id,
-            prompt: setting.tokenizer.prompt(&prompt.plain, &prompt.messages)?,
+            prompt: setting
+                .tokenizer
+                .prompt(&prompt.plain, &prompt.messages)
+                .map_err(|e| e.to_string()),
         });
     }
     let methods = 2 + params.search.len();
@@ -189,12 +205,27 @@ async fn answer_all(
         let (shared, question) = (shared.clone(), question.clone());
         Ok(async move { Ok(shared.answer(&question).await?) })
     });
-    let mut answers = vec![Vec::new(); questions.len()];
-    search::crowd(jobs, params.workers, setting.stop, |index, given| {
+    let mut answers: Vec<Vec<Answer>> = vec![Vec::new(); questions.len()];
+    let mut failed = 0;
+    let take = |index: usize, given: Vec<Answer>| {
+        let (question, total) = (questions[index].id, questions.len());
+        if let Some(reason) = given.iter().find_map(|answer| answer.failure.clone()) {
+            tracing::warn!("question {question} could not be answered: {reason}");
+            failed += 1;
+            if failed as f64 > params.max_failures * total as f64 {
+                return Err(Error::Failures {
+                    failed,
+                    total,
+                    limit: params.max_failures,
+                    question,
+                    reason,
+                });
+            }
+        }
         answers[index] = given;
         bar.inc(1);
-        Ok::<(), Error>(())
-    })
-    .await?;
+        Ok(())
+    };
+    search::crowd(jobs, params.workers, setting.stop, take).await?;
     Ok(answers)
 }

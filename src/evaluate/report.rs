@@ -31,6 +31,9 @@ pub struct MethodReport {
     pub ledger: Ledger,
     /// Texts that reached the limit of tokens without a stop token; they count as wrong.
     pub cut: u64,
+    /// Questions that could not be answered, too long ones for example; they count as wrong.
+    #[serde(default)]
+    pub failed: u64,
     /// Wall-clock seconds of the whole method; the three methods that share their draws share it.
     pub seconds: f64,
     /// McNemar's exact test against other methods on the same questions, by their names.
@@ -72,6 +75,7 @@ struct Rows {
     answer: Vec<String>,
     gold: Vec<String>,
     text: Vec<String>,
+    failure: Vec<String>,
     value: Vec<f64>,
     forward_tokens: Vec<u64>,
     tokens: Vec<Vec<u32>>,
@@ -102,7 +106,7 @@ pub(super) fn build<S: HeldOut>(
             let correct = grade.correct && answer.completion.finished;
             right.push(correct);
             ledger += answer.ledger;
-            cut += u64::from(!answer.completion.finished);
+            cut += u64::from(!answer.completion.finished && answer.failure.is_none());
             rows.push(problem, &name, answer, correct, grade.parsed);
         }
         let correct = right.iter().filter(|r| **r).count() as u64;
@@ -119,6 +123,7 @@ pub(super) fn build<S: HeldOut>(
                 forward_tokens: ledger.per_question(total),
                 ledger,
                 cut,
+                failed: answers.iter().filter(|a| a.failure.is_some()).count() as u64,
                 seconds,
                 against: BTreeMap::new(),
             },
@@ -179,6 +184,8 @@ impl Rows {
         self.answer.push(parsed.unwrap_or_default());
         self.gold.push(problem.gold.clone());
         self.text.push(answer.text.clone());
+        self.failure
+            .push(answer.failure.clone().unwrap_or_default());
         self.value.push(f64::from(answer.completion.value));
         self.forward_tokens.push(answer.ledger.total());
         self.tokens.push(answer.completion.tokens.clone());
@@ -199,6 +206,7 @@ impl Evaluation {
             .column_str("answer", rows.answer)
             .column_str("gold", rows.gold)
             .column_str("text", rows.text)
+            .column_str("failure", rows.failure)
             .column_f64("value", rows.value)
             .column_u64("forward_tokens", rows.forward_tokens)
             .column_list_u32("tokens", rows.tokens)

@@ -5,7 +5,6 @@ use crate::recipe::Recipe;
 use crate::trace::fs;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 /// Keys of a recipe that do not change what a run computes.
@@ -35,33 +34,19 @@ impl Folder {
     /// Makes the folder where it is missing, and takes it.
     pub fn open(dir: &Path) -> Result<Folder, Error> {
         std::fs::create_dir_all(dir).map_err(fs::Error::at("create", dir))?;
-        let path = dir.join("lock");
-        let mut lock = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(fs::Error::at("open", &path))?;
+        let lock = File::open(dir).map_err(fs::Error::at("open", dir))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // Without the number the message is still true.
-                let _ = lock.read_to_string(&mut holder);
                 return Err(Error::Taken {
                     dir: dir.to_owned(),
-                    process: holder.trim().to_owned(),
+                    process: holder(&lock).unwrap_or_else(|| "unknown".to_owned()),
                 });
             }
             Err(TryLockError::Error(error)) => {
-                return Err(fs::Error::at("lock", &path)(error).into());
+                return Err(fs::Error::at("lock", dir)(error).into());
             }
         }
-        lock.set_len(0)
-            .and_then(|()| lock.rewind())
-            .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .map_err(fs::Error::at("write", &path))?;
         Ok(Folder {
             dir: dir.to_owned(),
             _lock: lock,
@@ -110,12 +95,18 @@ impl Folder {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             read => {
                 let found = read.map_err(fs::Error::at("read", &path))?;
-                let changes =
-                    changes(&found, &wanted).ok_or_else(|| Error::Recipe { path: path.clone() })?;
+                let changes = changes(&found, &wanted, ["in the run", "now"])
+                    .ok_or_else(|| Error::Recipe { path: path.clone() })?;
                 if !changes.is_empty() && !accept_changes {
+                    let mut shown = changes;
+                    let more = shown.len().saturating_sub(SHOWN);
+                    shown.truncate(SHOWN);
+                    if more > 0 {
+                        shown.push(format!("and {more} more"));
+                    }
                     return Err(Error::OtherRecipe {
                         dir: self.dir.clone(),
-                        changes: changes.join("\n  "),
+                        changes: shown.join("\n  "),
                     });
                 }
             }
@@ -126,8 +117,30 @@ impl Folder {
     }
 }
 
+/// The process that is working on the run in `dir`.
+pub(super) fn at_work(dir: &Path) -> Option<String> {
+    holder(&File::open(dir).ok()?)
+}
+
+/// The process that holds the lock on a file, by /proc/locks.
+fn holder(file: &File) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let inode = format!(":{}", file.metadata().ok()?.ino());
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, _, _, _, process, place, ..] = fields[..] else {
+            return None;
+        };
+        place.ends_with(&inode).then(|| process.to_owned())
+    })
+}
+
+/// Differences that a message lists.
+const SHOWN: usize = 12;
+
 /// The differences that matter, one line each; `None` where `found` is no TOML.
-fn changes(found: &str, wanted: &str) -> Option<Vec<String>> {
+pub(super) fn changes(found: &str, wanted: &str, names: [&str; 2]) -> Option<Vec<String>> {
     let parse = |text: &str| text.parse::<toml::Table>().ok();
     let (mut was, mut is) = (BTreeMap::new(), BTreeMap::new());
     flatten("", &toml::Value::Table(parse(found)?), &mut was);
@@ -139,9 +152,11 @@ fn changes(found: &str, wanted: &str) -> Option<Vec<String>> {
         .filter(|key| !HARMLESS.contains(&key.as_str()) && was.get(*key) != is.get(*key))
         .map(|key| {
             format!(
-                "{key}: {} in the run, {} now",
+                "{key}: {} {}, {} {}",
                 show(was.get(key)),
-                show(is.get(key))
+                names[0],
+                show(is.get(key)),
+                names[1]
             )
         });
     Some(lines.collect())

@@ -5,6 +5,7 @@
 //! again goes on there.
 
 mod folder;
+pub mod inspect;
 mod learn;
 mod state;
 
@@ -71,13 +72,20 @@ pub enum Error {
          another folder with --run-dir"
     )]
     Taken { dir: PathBuf, process: String },
+    #[error("{dir} holds no run; name a folder that `tokenzero run` printed")]
+    NoRun { dir: PathBuf },
     #[error(transparent)]
     Stopped(#[from] Stopped),
     #[error(
-        "iteration {iteration} needs train questions from {from} on and the data has none left: \
-         lower loop.iterations or collect.questions"
+        "{iterations} iterations of {questions} questions need {wanted} train questions and the data \
+         has {present}: lower loop.iterations or collect.questions"
     )]
-    NoQuestions { iteration: u32, from: usize },
+    TooFewQuestions {
+        iterations: u32,
+        questions: usize,
+        wanted: usize,
+        present: usize,
+    },
 }
 
 /// A run: its recipe, its folder and what it works with.
@@ -121,6 +129,17 @@ impl Run {
     /// that is at work there.
     pub fn open(recipe: &Recipe, dir: &Path, device: &Device, reuse: Reuse) -> Result<Run, Error> {
         let task = task::open(&recipe.task)?;
+        let (iterations, questions) = (recipe.rounds.iterations, recipe.collect.questions);
+        let wanted = questions.saturating_mul(iterations as usize);
+        let present = task.train(0..wanted)?.len();
+        if present < wanted {
+            return Err(Error::TooFewQuestions {
+                iterations,
+                questions,
+                wanted,
+                present,
+            });
+        }
         let base = Checkpoint::load(&recipe.model.source().directory()?, device)?;
         let folder = Folder::open(dir)?;
         if reuse == Reuse::Fresh {
@@ -247,13 +266,7 @@ impl Run {
     }
 
     fn outcome(&self, iteration: u32) -> Result<Outcome, Error> {
-        let dir = self.iteration_dir(iteration);
-        Ok(Outcome {
-            iteration,
-            collected: state::read_json(&dir.join("collect.json"))?,
-            trained: state::read_json(&dir.join("train.json"))?,
-            evaluation: Evaluation::read(&dir.join("evaluation.json"))?,
-        })
+        inspect::outcome(&self.folder.dir, iteration)
     }
 
     /// The networks at the end of `iteration`; 0 is the model that the run started from, with a
@@ -286,9 +299,6 @@ impl Run {
         let params = &self.recipe.collect;
         let from = (iteration as usize - 1) * params.questions;
         let problems = self.task.train(from..from + params.questions)?;
-        if problems.is_empty() {
-            return Err(Error::NoQuestions { iteration, from });
-        }
         let checkpoint = self.checkpoint(iteration - 1)?;
         let value = checkpoint.value.filter(|_| params.search.tree.lambda < 1.0);
         let engine = Engine::start(checkpoint.policy, value, self.recipe.engine.clone())?;

@@ -12,6 +12,9 @@ use crate::task::Message;
 
 const NAME: &str = "chat_template";
 
+/// Instructions of a rendering at most; long conversations take some tens of thousands.
+const FUEL: u64 = 5_000_000;
+
 /// Why a conversation could not be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
@@ -44,6 +47,8 @@ impl ChatTemplate {
             .map_err(ChatError::Parse)?;
         environment.set_syntax(syntax);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
+        // Templates come with models from anywhere; one that never ends must end.
+        environment.set_fuel(Some(FUEL));
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);

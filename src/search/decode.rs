@@ -16,7 +16,7 @@ pub struct Policy {
 }
 
 /// A solution, however it was found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Completion {
     /// Tokens after the prompt, the stop token included.
     pub tokens: Vec<u32>,

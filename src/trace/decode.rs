@@ -145,6 +145,7 @@ struct Rows {
     forward_tokens: Vec<Option<u64>>,
     simulations: Vec<Option<u32>>,
     solved_greedily: Vec<Option<bool>>,
+    failure: Vec<Option<String>>,
 }
 
 impl Rows {
@@ -154,6 +155,10 @@ impl Rows {
         let f32s = |name| PolarsResult::Ok(frame.column(name)?.f32()?.iter().collect::<Vec<_>>());
         let f64s = |name| PolarsResult::Ok(frame.column(name)?.f64()?.iter().collect::<Vec<_>>());
         let bools = |name| PolarsResult::Ok(frame.column(name)?.bool()?.iter().collect::<Vec<_>>());
+        let strings = |name| {
+            let values = frame.column(name)?.str()?.iter();
+            PolarsResult::Ok(values.map(|v| v.map(str::to_owned)).collect::<Vec<_>>())
+        };
         Ok(Self {
             iteration: present(u32s("iteration")?),
             problem: present(u64s("problem")?),
@@ -175,6 +180,7 @@ impl Rows {
             forward_tokens: u64s("forward_tokens")?,
             simulations: u32s("simulations")?,
             solved_greedily: bools("solved_greedily")?,
+            failure: strings("failure")?,
         })
     }
 
@@ -189,6 +195,7 @@ impl Rows {
             forward_tokens: self.forward_tokens[row].unwrap_or_default(),
             simulations: self.simulations[row].unwrap_or_default(),
             solved_greedily: self.solved_greedily[row],
+            failure: self.failure[row].clone(),
             nodes: Vec::new(),
         }
     }

@@ -43,6 +43,9 @@ pub(super) fn frame(trees: &[TreeRecord]) -> PolarsResult<DataFrame> {
         column(&rows, "solved_greedily", |row| {
             root(row).and_then(|t| t.solved_greedily)
         }),
+        column(&rows, "failure", |row| {
+            root(row).and_then(|t| t.failure.as_deref())
+        }),
     ];
     DataFrame::new(rows.len(), columns)
 }

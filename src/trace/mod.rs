@@ -7,7 +7,7 @@
 //! Equal trees give equal bytes. Any Parquet reader opens a shard
 //! (`polars.read_parquet("traces/*.parquet")`).
 //!
-//! # Columns, schema version 1
+//! # Columns, schema version 2
 //!
 //! The rows of a tree are contiguous and in node order; a parent comes before its
 //! children. "Root row" columns are null on all other rows.
@@ -35,6 +35,7 @@
 //! | `forward_tokens` | u64, root row | tokens that the tree sent through the model |
 //! | `simulations` | u32, root row | simulations that ran |
 //! | `solved_greedily` | bool, root row, nullable | whether greedy decoding answers correctly, if tried |
+//! | `failure` | string, root row, nullable | why the question could not be searched |
 
 mod decode;
 mod encode;

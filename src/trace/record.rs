@@ -21,6 +21,8 @@ pub struct TreeRecord {
     pub simulations: u32,
     /// Whether greedy decoding answers the question correctly, where it was tried.
     pub solved_greedily: Option<bool>,
+    /// Why the question could not be searched; the tree is then its root alone.
+    pub failure: Option<String>,
     /// `nodes[0]` is the root; a parent comes before its children.
     pub nodes: Vec<NodeRecord>,
 }
@@ -55,6 +57,17 @@ pub struct NodeRecord {
 }
 
 impl TreeRecord {
+    /// Stands for the tree of a question that could not be searched.
+    pub fn failed(problem: u64, iteration: u32, reason: String) -> Self {
+        Self {
+            problem,
+            iteration,
+            failure: Some(reason),
+            nodes: vec![NodeRecord::default()],
+            ..Self::default()
+        }
+    }
+
     /// Number of tokens of the question's prompt: the context without what was generated.
     pub fn prompt_len(&self) -> usize {
         self.prompt.len().saturating_sub(self.root_depth as usize)

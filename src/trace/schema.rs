@@ -4,7 +4,7 @@ use polars::prelude::DataType;
 
 /// Version of the columns of a shard and of the manifest. Any change to either
 /// raises it.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Name of the column that is checked before any other.
 pub(super) const VERSION_COLUMN: &str = "schema_version";
@@ -18,7 +18,7 @@ pub(super) struct Column {
 
 /// All columns of a shard.
 pub(super) fn columns() -> Vec<Column> {
-    use DataType::{Boolean, Float32, Float64, UInt32, UInt64};
+    use DataType::{Boolean, Float32, Float64, String, UInt32, UInt64};
     let list = |inner| DataType::List(Box::new(inner));
     [
         (VERSION_COLUMN, UInt32, false),
@@ -42,6 +42,7 @@ pub(super) fn columns() -> Vec<Column> {
         ("forward_tokens", UInt64, true),
         ("simulations", UInt32, true),
         ("solved_greedily", Boolean, true),
+        ("failure", String, true),
     ]
     .map(|(name, dtype, nullable)| Column {
         name,

@@ -27,8 +27,9 @@ pub enum Error {
         problem: String,
     },
     #[error(
-        "{fit} fit stopped at step {step}: the {what} is {value}; lower `lr` or `clip_norm`, and check \
-         the examples of that step. The weights from before the fit are untouched"
+        "{fit} fit stopped at step {step}: for {in_a_row} steps in a row a number was not finite, \
+         the last time the {what} ({value}) with questions {questions:?}; lower `lr` or `clip_norm`, \
+         and look at these questions. The weights from before the fit are untouched"
     )]
     NonFinite {
         fit: &'static str,
@@ -36,6 +37,8 @@ pub enum Error {
         step: usize,
         what: &'static str,
         value: f64,
+        in_a_row: usize,
+        questions: Vec<u64>,
     },
     #[error("{fit} fit: {path}: {problem}; remove the folder to start this fit again")]
     Checkpoint {

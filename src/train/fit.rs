@@ -174,13 +174,14 @@ pub(crate) fn run(
     let totals = *lock(&totals);
     let report = FitReport {
         steps: job.steps,
+        skipped: totals.skipped,
         examples: 0,
         train_loss: totals.loss,
         valid_loss: totals.valid_loss,
         value: None,
         tokens: totals.tokens,
         seconds: started.elapsed().as_secs_f64(),
-        grad_norm: totals.grad_norm / totals.steps.max(1) as f64,
+        grad_norm: totals.grad_norm / (totals.steps - totals.skipped).max(1) as f64,
     };
     Ok((result.model.trunk, result.model.head, report))
 }

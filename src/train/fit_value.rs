@@ -184,6 +184,7 @@ pub fn fit_value(
                 let (hidden, targets) = hidden_positions(trunk, &valid, weight);
                 vec![Batch {
                     source: Source::Hidden(Box::new(hidden)),
+                    questions: Vec::new(),
                     policy: None,
                     value: Some(targets),
                 }]

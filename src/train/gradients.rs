@@ -96,6 +96,45 @@ fn trainee(value_loss: ValueLoss, logits_at_once: usize) -> Trainee {
     }
 }
 
+#[test]
+fn a_step_whose_gradient_is_not_finite_is_skipped_and_five_in_a_row_end_the_fit() {
+    use burn_train::TrainStep;
+    let bits = |trainee: &Trainee| {
+        let data = trainee.trunk.as_ref().unwrap().embedding.val().into_data();
+        data.try_to_vec::<f32>().unwrap()
+    };
+    let batches = passes(true, true, 1);
+    let mut trainee = trainee(ValueLoss::Mse, 1 << 20);
+    let before = bits(&trainee);
+    let mut optimiser = crate::train::optimiser::adamw(&crate::train::optimiser::Settings {
+        beta1: 0.9,
+        beta2: 0.98,
+        epsilon: 1e-8,
+        weight_decay: 0.1,
+    });
+    let shared = trainee.shared.clone();
+    for skipped in 1..=5 {
+        let mut grads = trainee.step(batches.clone()).grads;
+        let embedding = trainee.trunk.as_ref().unwrap().embedding.id;
+        let grad = grads.remove::<2>(embedding).unwrap();
+        grads.register(embedding, grad.div_scalar(0.0));
+        trainee = trainee.optimize(&mut optimiser, 1e-3.into(), grads);
+        let history = shared.history.lock().unwrap();
+        assert_eq!(history.steps.iter().filter(|s| s.skipped).count(), skipped);
+        assert_eq!(shared.state.lock().unwrap().failure.is_some(), skipped == 5);
+    }
+    assert_eq!(bits(&trainee), before);
+    let error = shared
+        .state
+        .lock()
+        .unwrap()
+        .failure
+        .take()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("questions [0, 1, 2"), "{error}");
+}
+
 /// The passes of one step over all examples, cut into `parts`.
 fn passes(policy: bool, value: bool, parts: usize) -> Vec<Batch> {
     let (solutions, trajectories) = examples();

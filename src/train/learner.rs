@@ -19,6 +19,9 @@ use std::sync::{Arc, Mutex};
 /// vocabulary of 152k allows 110 positions, which is 67 MB a copy.
 pub(crate) const LOGITS_AT_ONCE: usize = 1 << 24;
 
+/// Steps that may be skipped one after the other before a fit gives up.
+const SKIPS_IN_A_ROW: usize = 5;
+
 /// What a pass computes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Objective {
@@ -45,6 +48,8 @@ pub(crate) enum Source {
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     pub source: Source,
+    /// Ids of the questions in it.
+    pub questions: Vec<u64>,
     pub policy: Option<Targets<i32>>,
     pub value: Option<Targets<f32>>,
 }
@@ -63,6 +68,8 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub current: StepReport,
+    /// Ids of its questions.
+    pub questions: Vec<u64>,
     pub failure: Option<Error>,
 }
 
@@ -73,16 +80,37 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Stops the fit; the first failure is the one that is told.
-    fn fail(&self, what: &'static str, value: f64) {
-        let step = lock(&self.history).steps.len();
-        lock(&self.state).failure.get_or_insert(Error::NonFinite {
-            fit: self.objective.fit,
-            step,
-            what,
-            value,
-        });
-        self.interrupter.stop(Some("a number is not finite"));
+    /// Passes over the step in hand, whose `what` is `value`. Too many such steps in a row stop the
+    /// fit; the weights are still those of the last good one.
+    fn skip(&self, what: &'static str, value: f64) {
+        let fit = self.objective.fit;
+        let mut history = lock(&self.history);
+        let step = history.steps.len();
+        let state = &mut *lock(&self.state);
+        let mut report = std::mem::take(&mut state.current);
+        state.questions.sort_unstable();
+        state.questions.dedup();
+        tracing::warn!(
+            "{fit} fit, step {step}: the {what} is {value}, so that the step is skipped; questions {:?}",
+            state.questions
+        );
+        report.skipped = true;
+        history.steps.push(report);
+        lock(&self.outbox).steps.push(report);
+        let in_a_row = (history.steps.iter().rev())
+            .take_while(|r| r.skipped)
+            .count();
+        if in_a_row >= SKIPS_IN_A_ROW {
+            state.failure.get_or_insert(Error::NonFinite {
+                fit,
+                step,
+                what,
+                value,
+                in_a_row,
+                questions: std::mem::take(&mut state.questions),
+            });
+            self.interrupter.stop(Some("a number is not finite"));
+        }
     }
 
     fn failed(&self) -> bool {
@@ -281,11 +309,10 @@ impl TrainStep for Trainee {
 
     fn step(&self, pieces: Vec<Batch>) -> TrainOutput<()> {
         let (report, grads) = self.passes(&pieces);
-        if report.loss.is_finite() {
-            lock(&self.shared.state).current.add(&report);
-        } else {
-            self.shared.fail("loss", report.loss);
-        }
+        let mut state = lock(&self.shared.state);
+        state.current.add(&report);
+        let questions = pieces.iter().flat_map(|piece| &piece.questions);
+        state.questions.extend(questions);
         TrainOutput { grads, item: () }
     }
 
@@ -298,13 +325,21 @@ impl TrainStep for Trainee {
         if self.shared.failed() {
             return self;
         }
+        let loss = lock(&self.shared.state).current.loss;
+        if !loss.is_finite() {
+            self.shared.skip("loss", loss);
+            return self;
+        }
         let norm = optimiser::global_norm(&self, &grads);
         if !norm.is_finite() {
-            self.shared.fail("gradient's norm", norm);
+            self.shared.skip("gradient's norm", norm);
             return self;
         }
         let grads = optimiser::clip(&self, grads, norm, self.shared.objective.clip_norm);
-        let mut report = std::mem::take(&mut lock(&self.shared.state).current);
+        let mut state = lock(&self.shared.state);
+        state.questions.clear();
+        let mut report = std::mem::take(&mut state.current);
+        drop(state);
         report.grad_norm = norm;
         report.lr = lr.base();
         lock(&self.shared.history).steps.push(report);

@@ -145,8 +145,10 @@ fn make_pass(
         (!policy.is_empty()).then(|| policy_targets(policy, 0, rows.time, prompt_weight));
     let value_part =
         (!value.is_empty()).then(|| value_targets(value, policy.len(), rows.time, weight));
+    let ids = policy.iter().map(|e| e.question);
     Batch {
         source: Source::Tokens(rows),
+        questions: ids.chain(value.iter().map(|e| e.question)).collect(),
         policy: policy_part,
         value: value_part,
     }
@@ -197,6 +199,7 @@ impl Passes for HiddenPasses {
         }
         vec![Batch {
             source: Source::Hidden(Box::new(self.hidden.clone())),
+            questions: Vec::new(),
             policy: None,
             value: Some(targets),
         }]

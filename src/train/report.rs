@@ -52,8 +52,11 @@ impl Assessment {
 /// The summary of a fit.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FitReport {
-    /// Optimiser steps.
+    /// Optimiser steps, those that were skipped included.
     pub steps: usize,
+    /// Steps at which a number was not finite and the weights were left as they were.
+    #[serde(default)]
+    pub skipped: usize,
     /// Examples trained on.
     pub examples: usize,
     /// Exponential mean of the loss (factor 0.98) after the last step.
@@ -79,6 +82,8 @@ pub(crate) struct StepReport {
     pub grad_norm: f64,
     pub lr: f64,
     pub tokens: u64,
+    /// A number was not finite and the weights were left as they were.
+    pub skipped: bool,
 }
 
 impl StepReport {
@@ -107,6 +112,7 @@ pub(crate) struct Outbox {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Totals {
     pub steps: usize,
+    pub skipped: usize,
     pub loss: f64,
     pub tokens: u64,
     pub grad_norm: f64,
@@ -149,7 +155,17 @@ impl Feed {
     fn step(&self, report: &StepReport) {
         let mut totals = lock(&self.totals);
         let step = self.first_step + totals.steps as u64;
-        totals.loss = if totals.steps == 0 {
+        if report.skipped {
+            totals.steps += 1;
+            totals.skipped += 1;
+            let skipped = totals.skipped;
+            drop(totals);
+            let tag = format!("{}/skipped", self.prefix);
+            self.monitor.scalar(&tag, step, skipped as f64);
+            self.bar.inc(1);
+            return;
+        }
+        totals.loss = if totals.steps == totals.skipped {
             report.loss
         } else {
             0.98 * totals.loss + 0.02 * report.loss
