@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Bench {
     fn new() -> Bench {
         Bench {
-            dir: tempfile::tempdir().unwrap(),
+            dir: tempfile::tempdir_in("/tmp").unwrap(),
             report: String::new(),
             count: 0,
             wrong: Vec::new(),
@@ -109,10 +109,7 @@ impl Bench {
             self.wrong
                 .push(format!("{what}: {}\n{message}", wrong.join(", ")));
         }
-        let message = message
-            .replace(self.dir.path().to_str().unwrap(), "DIR")
-            .replace(ROOT, "ROOT");
-        let message: Vec<&str> = message.lines().map(str::trim_end).collect();
+        let message = self.plain(&message);
         let shown = args
             .join(" ")
             .replace(self.dir.path().to_str().unwrap(), "DIR");
@@ -120,8 +117,22 @@ impl Bench {
             "## {}. {what}\n\n$ tokenzero {shown}\nexit {}\n{}\n\n",
             self.count,
             code.unwrap_or_default(),
-            message.join("\n").trim()
+            message.trim()
         );
+    }
+
+    /// `message` as it is on any machine: without the names of folders, and without line breaks that
+    /// depend on their length.
+    fn plain(&self, message: &str) -> String {
+        let message: Vec<&str> = message.lines().map(str::trim_end).collect();
+        message
+            .join("\n")
+            .replace("\n  │ ", " ")
+            .replace("\n        ", " ")
+            .replace("/ tmp", "/tmp")
+            .replace(self.dir.path().to_str().unwrap(), "DIR")
+            .replace(ROOT, "ROOT")
+            .replace(|c: char| c.is_control() && c != '\n', "?")
     }
 
     fn recipe(&mut self, what: &str, content: impl AsRef<[u8]>) {
@@ -420,8 +431,11 @@ fn data(b: &mut Bench) {
         &[("train.jsonl", "{\"question\": \"1 + 1?\"}\n")],
     );
     b.data(
-        "a question that is a number",
-        &[("train.jsonl", "{\"question\": 3, \"answer\": \"#### 2\"}\n")],
+        "fewer rows than are held out",
+        &[(
+            "train.jsonl",
+            "{\"question\": \"3?\", \"answer\": \"#### 2\"}\n",
+        )],
     );
     b.data(
         "an answer without a number",
@@ -434,9 +448,23 @@ fn data(b: &mut Bench) {
         "an empty split",
         &[("train.jsonl", ""), ("test.jsonl", ROW)],
     );
+    let rows: String = (0..600)
+        .map(|i| {
+            format!(
+                "{{\"question\": \"{i} + 1?\", \"answer\": \"{}\"}}\n",
+                i + 1
+            )
+        })
+        .collect();
     b.data(
+        "fewer questions than the recipe wants",
+        &[("train.jsonl", &rows)],
+    );
+    let folder = b.path(&format!("data-{}", b.count - 1));
+    let path = format!("task.path={}", folder.display());
+    b.set(
         "data without a test split",
-        &[("train.jsonl", &ROW.repeat(900))],
+        &["task.kind=jsonl", &path, "collect.questions=20"],
     );
     b.data(
         "the same question in two splits",

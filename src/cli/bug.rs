@@ -15,6 +15,14 @@ pub(super) fn caught(work: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some(panic.to_string());
     }));
+    // Every message of this crate has its causes in it already.
+    let _ = miette::set_hook(Box::new(|_| {
+        Box::new(
+            miette::MietteHandlerOpts::new()
+                .without_cause_chain()
+                .build(),
+        )
+    }));
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         let what = last.as_deref().unwrap_or("a panic without a message");

@@ -33,6 +33,9 @@ pub(super) struct Folder {
 impl Folder {
     /// Makes the folder where it is missing, and takes it.
     pub fn open(dir: &Path) -> Result<Folder, Error> {
+        if dir.is_file() {
+            return Err(Error::NoFolder { path: dir.into() });
+        }
         std::fs::create_dir_all(dir).map_err(fs::Error::at("create", dir))?;
         let lock = File::open(dir).map_err(fs::Error::at("open", dir))?;
         match lock.try_lock() {

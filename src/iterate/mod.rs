@@ -72,6 +72,12 @@ pub enum Error {
          another folder with --run-dir"
     )]
     Taken { dir: PathBuf, process: String },
+    #[error("{path} is a file; a run needs a folder: choose one with --run-dir")]
+    NoFolder { path: PathBuf },
+    #[error(
+        "the data has no questions for evaluate.split = {split:?}; add some, or choose the other split"
+    )]
+    NoHeldOut { split: SplitName },
     #[error("{dir} holds no run; name a folder that `tokenzero run` printed")]
     NoRun { dir: PathBuf },
     #[error(transparent)]
@@ -139,6 +145,14 @@ impl Run {
                 wanted,
                 present,
             });
+        }
+        let split = recipe.evaluate.split;
+        let held_out = match split {
+            SplitName::Dev => task.dev(1)?.len(),
+            SplitName::Test => task.test(1)?.len(),
+        };
+        if held_out == 0 {
+            return Err(Error::NoHeldOut { split });
         }
         let base = Checkpoint::load(&recipe.model.source().directory()?, device)?;
         let folder = Folder::open(dir)?;

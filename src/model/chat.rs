@@ -22,7 +22,9 @@ pub enum ChatError {
         "the model's chat template does not parse: {0}; mend chat_template in tokenizer_config.json"
     )]
     Parse(#[source] JinjaError),
-    #[error("the model's chat template refused the conversation: {0}")]
+    #[error(
+        "the model's chat template refused the conversation: {0}; mend chat_template in tokenizer_config.json"
+    )]
     Render(#[source] JinjaError),
 }
 

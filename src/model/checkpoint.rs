@@ -35,7 +35,11 @@ pub enum CheckpointError {
         "{}: no such directory; expected a Hugging Face model directory with config.json, tokenizer.json and safetensors weights", .0.display()
     )]
     NotFound(PathBuf),
-    #[error("{}: {source}", .path.display())]
+    #[error(
+        "{} has no config.json; expected a Hugging Face model directory with config.json, tokenizer.json and safetensors weights", .0.display()
+    )]
+    NoConfig(PathBuf),
+    #[error("cannot read {}: {source}", .path.display())]
     Io {
         path: PathBuf,
         source: std::io::Error,
@@ -47,7 +51,7 @@ pub enum CheckpointError {
     )]
     ValueJson { path: PathBuf, reason: String },
     #[error(
-        "{}: the tokenizer has ids up to {highest}, but the model only {vocab} embeddings; tokenizer.json and config.json do not belong together", .dir.display()
+        "{}: the tokenizer has ids up to {highest}, but the model has only {vocab} embeddings; tokenizer.json and config.json do not belong together", .dir.display()
     )]
     Vocabulary {
         dir: PathBuf,
@@ -302,6 +306,9 @@ fn trunk_config(config: &Config) -> Config {
 /// No such file, or a configuration that tokenzero cannot use.
 pub fn read_config(dir: &Path) -> Result<Config, CheckpointError> {
     let path = dir.join(CONFIG);
+    if dir.is_dir() && !path.exists() {
+        return Err(CheckpointError::NoConfig(dir.to_path_buf()));
+    }
     let text = std::fs::read_to_string(&path).map_err(io(&path))?;
     Config::from_json(&text).map_err(|source| CheckpointError::Config {
         dir: dir.to_path_buf(),

@@ -35,7 +35,7 @@ pub enum TokenizerError {
         "{}: nothing says which token ends a text; expected `eos_token_id` in generation_config.json or config.json, or `eos_token` in tokenizer_config.json", .0.display()
     )]
     NoStopToken(PathBuf),
-    #[error("`{text}` cannot be tokenised: {reason}")]
+    #[error("{text:?} cannot be tokenised: {reason}")]
     Encode { text: String, reason: String },
     #[error(transparent)]
     Chat(#[from] ChatError),
