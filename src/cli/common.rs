@@ -60,16 +60,9 @@ pub(super) fn print(line: &str) -> Result<()> {
     }
 }
 
-/// Progress on stderr, and event files in `dir` where there is one.
-pub(super) fn monitor(dir: Option<&Path>) -> Result<Monitor> {
-    let builder = Monitor::builder().console();
-    let builder = match dir {
-        Some(dir) => builder
-            .tensorboard(dir.join("tensorboard"))
-            .json_lines(dir.join("events.jsonl")),
-        None => builder,
-    };
-    builder.build().into_diagnostic()
+/// Progress on stderr.
+pub(super) fn monitor() -> Result<Monitor> {
+    Monitor::builder().console().build().into_diagnostic()
 }
 
 /// The checkpoint in `path`, or the one that the recipe names.
@@ -139,7 +132,7 @@ impl Open {
             task,
             policy: policy(&engine, &tokenizer),
             tokenizer,
-            monitor: monitor(None)?,
+            monitor: monitor()?,
             recipe,
             _engine: engine,
         })

@@ -102,7 +102,7 @@ pub(super) fn train_joint(args: TrainArgs, stop: &Stop) -> Result<()> {
         mut checkpoint,
         trees,
     } = start(&args, &recipe)?;
-    let monitor = common::monitor(None)?;
+    let monitor = common::monitor()?;
     let context = Context {
         stop: stop.clone(),
         ..Context::new(&monitor)
@@ -130,7 +130,7 @@ pub(super) fn train_value(args: TrainArgs, stop: &Stop) -> Result<()> {
         mut checkpoint,
         trees,
     } = start(&args, &recipe)?;
-    let monitor = common::monitor(None)?;
+    let monitor = common::monitor()?;
     let context = Context {
         stop: stop.clone(),
         ..Context::new(&monitor)
@@ -157,7 +157,7 @@ pub(super) fn train_policy(args: TrainArgs, stop: &Stop) -> Result<()> {
         mut checkpoint,
         trees,
     } = start(&args, &recipe)?;
-    let monitor = common::monitor(None)?;
+    let monitor = common::monitor()?;
     let context = Context {
         stop: stop.clone(),
         ..Context::new(&monitor)

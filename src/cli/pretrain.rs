@@ -31,7 +31,7 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     common::fresh_dir(&out)?;
     let tokenizer = tokenizer(&recipe)?;
     let config = recipe.model.config(tokenizer.vocab_size(), tokenizer.eos());
-    let monitor = common::monitor(None)?;
+    let monitor = common::monitor()?;
     monitor.line(&format!(
         "{} parameters, vocabulary of {}",
         config.parameters(),

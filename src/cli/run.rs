@@ -3,6 +3,7 @@
 use super::common::{self, RecipeArgs};
 use super::table;
 use crate::iterate::{Outcome, Reuse, Run};
+use crate::monitor::Monitor;
 use crate::stop::Stop;
 use miette::{IntoDiagnostic, Result, miette};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,12 @@ pub(super) struct Args {
     /// Start over: delete what an earlier run left in the folder, after saying what that is.
     #[arg(long, conflicts_with = "accept_changes")]
     fresh: bool,
+    /// Print every event as a line of JSON on stdout, and no tables.
+    #[arg(long)]
+    json: bool,
+    /// Show no progress and no table rows on stderr; warnings and the summary stay.
+    #[arg(long)]
+    quiet: bool,
     /// Go on with a run that was begun with other settings.
     #[arg(long)]
     accept_changes: bool,
@@ -40,7 +47,16 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
         }
     }
     let run = Run::open(&recipe, &dir, &device, reuse).into_diagnostic()?;
-    let monitor = common::monitor(Some(&dir))?;
+    let mut builder = Monitor::builder()
+        .tensorboard(dir.join("tensorboard"))
+        .json_lines(dir.join("events.jsonl"));
+    if !args.quiet {
+        builder = builder.console();
+    }
+    if args.json {
+        builder = builder.json_stdout();
+    }
+    let monitor = builder.build().into_diagnostic()?;
     let mut run = run.watched_by(monitor.clone()).stopped_by(stop.clone());
     monitor.line(&format!(
         "{}: {} on {}, {} iterations, results in {}",
@@ -58,6 +74,9 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
             false => miette::Report::from_err(error),
         })?;
     monitor.flush().into_diagnostic()?;
+    if args.json {
+        return Ok(());
+    }
     summary(&outcomes, &dir, start)
 }
 

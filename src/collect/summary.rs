@@ -26,8 +26,62 @@ pub struct Summary {
     pub nodes: u64,
     /// Forward tokens, prompts included.
     pub forward_tokens: u64,
+    /// How the trees look.
+    #[serde(default)]
+    pub shape: Shape,
     /// Wall-clock time.
     pub seconds: f64,
+}
+
+/// How trees look, as sums over them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Depth of the deepest node, in tokens below the root.
+    pub depth: f64,
+    /// Visited children of a visited node that has any, on average.
+    pub branching: f64,
+    /// Entropy of the visits of the root's children, in nats.
+    pub visit_entropy: f64,
+}
+
+impl Shape {
+    /// Of one tree.
+    fn of(tree: &TreeRecord) -> Shape {
+        let nodes = &tree.nodes;
+        let mut depths = vec![0u32; nodes.len()];
+        let mut children = vec![0u32; nodes.len()];
+        let mut root_visits = Vec::new();
+        for (index, node) in nodes.iter().enumerate() {
+            let Some(parent) = node.parent.map(|p| p as usize) else {
+                continue;
+            };
+            depths[index] = depths[parent] + 1;
+            if node.visits > 0 {
+                children[parent] += 1;
+                if parent == 0 {
+                    root_visits.push(f64::from(node.visits));
+                }
+            }
+        }
+        let inner: Vec<u32> = children.into_iter().filter(|c| *c > 0).collect();
+        let total: f64 = root_visits.iter().sum();
+        let entropy: f64 = root_visits
+            .iter()
+            .map(|visits| visits / total)
+            .map(|share| -share * share.ln())
+            .sum();
+        Shape {
+            depth: f64::from(depths.into_iter().max().unwrap_or(0)),
+            branching: inner.iter().sum::<u32>() as f64 / inner.len().max(1) as f64,
+            visit_entropy: entropy,
+        }
+    }
+
+    fn add(&mut self, other: Shape) {
+        self.depth += other.depth;
+        self.branching += other.branching;
+        self.visit_entropy += other.visit_entropy;
+    }
 }
 
 impl Summary {
@@ -45,6 +99,7 @@ impl Summary {
         self.simulations += u64::from(tree.simulations);
         self.nodes += tree.nodes.len() as u64;
         self.forward_tokens += tree.forward_tokens;
+        self.shape.add(Shape::of(tree));
     }
 
     /// Share of the questions for which a right text was found.
@@ -75,6 +130,12 @@ impl Summary {
                 self.correct as f64 / self.terminals.max(1) as f64,
             ),
             ("collect/nodes_per_question", self.nodes as f64 / questions),
+            ("collect/tree_depth", self.shape.depth / questions),
+            ("collect/branching", self.shape.branching / questions),
+            (
+                "collect/visit_entropy",
+                self.shape.visit_entropy / questions,
+            ),
             (
                 "collect/forward_tokens_per_question",
                 self.forward_tokens as f64 / questions,
@@ -89,5 +150,38 @@ impl Summary {
             ),
         ];
         monitor.scalars(&scalars, step);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::NodeRecord;
+
+    #[test]
+    fn the_shape_of_a_small_tree() {
+        let node = |parent, visits| NodeRecord {
+            parent,
+            visits,
+            ..NodeRecord::default()
+        };
+        let tree = TreeRecord {
+            nodes: vec![
+                node(None, 4),
+                node(Some(0), 2),
+                node(Some(0), 2),
+                node(Some(1), 1),
+                node(Some(3), 0),
+            ],
+            ..TreeRecord::default()
+        };
+        let shape = Shape::of(&tree);
+        assert_eq!((shape.depth, shape.branching), (3.0, 1.5));
+        assert!((shape.visit_entropy - 2f64.ln()).abs() < 1e-12);
+        let mut summary = Summary::default();
+        summary.count(&TreeRecord::failed(3, 1, "too long".into()));
+        summary.count(&tree);
+        assert_eq!((summary.questions, summary.failed), (2, 1));
+        assert_eq!(summary.shape, shape);
     }
 }

@@ -237,8 +237,16 @@ impl Evaluation {
     pub(super) fn report(&self, monitor: &Monitor) {
         let step = u64::from(self.iteration);
         for (name, method) in &self.methods {
-            monitor.scalar(&format!("eval/{name}"), step, method.accuracy);
-            monitor.scalar(&format!("eval/{name}_tokens"), step, method.forward_tokens);
+            let tag = |what: &str| format!("eval/{name}{what}");
+            monitor.scalars(
+                &[
+                    (&tag(""), method.accuracy),
+                    (&tag("_low"), method.low),
+                    (&tag("_high"), method.high),
+                    (&tag("_tokens"), method.forward_tokens),
+                ],
+                step,
+            );
         }
         monitor.scalar("perf/evaluation_seconds", step, self.seconds);
         monitor.text(

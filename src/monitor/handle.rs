@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::console::{Console, Progress, Stderr};
-use super::json_lines::JsonLines;
+use super::json_lines::{JsonLines, StdoutLines};
 use super::sink::{Error, Sink};
 use super::tensorboard::EventFile;
 use super::{Event, Histogram};
@@ -148,6 +148,7 @@ impl State {
 pub struct Builder {
     tensorboard: Option<PathBuf>,
     json_lines: Option<PathBuf>,
+    stdout: bool,
     console: bool,
 }
 
@@ -163,6 +164,12 @@ impl Builder {
     /// [`Builder::tensorboard`], nothing is reported twice.
     pub fn json_lines(mut self, path: impl AsRef<Path>) -> Self {
         self.json_lines = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Every event as a line of JSON on standard output.
+    pub fn json_stdout(mut self) -> Self {
+        self.stdout = true;
         self
     }
 
@@ -184,6 +191,9 @@ impl Builder {
         }
         if let Some(path) = &self.json_lines {
             sinks.push(Box::new(JsonLines::open(path)?));
+        }
+        if self.stdout {
+            sinks.push(Box::new(StdoutLines));
         }
         Ok(Monitor {
             console: self.console.then(Console::new),

@@ -91,30 +91,53 @@ impl Sink for JsonLines {
         let Some(event) = self.seen.new_part(event) else {
             return Ok(());
         };
-        let lines = match &event {
-            Event::Scalars { step, values } => values
-                .iter()
-                .map(|(tag, value)| line(time, tag, *step, json!(value)))
-                .collect(),
-            Event::Text { tag, step, text } => line(time, tag, *step, json!(text)),
-            Event::Histogram {
-                tag,
-                step,
-                histogram: h,
-            } => {
-                let value = json!({
-                    "count": h.count, "mean": h.mean(), "std": h.std(), "min": h.min, "max": h.max
-                });
-                line(time, tag, *step, value)
-            }
-        };
         self.file
-            .write_all(lines.as_bytes())
+            .write_all(lines(time, &event).as_bytes())
             .map_err(Error::at("write", &self.path))
     }
 
     fn sync(&mut self) -> Result<(), Error> {
         self.file.sync_all().map_err(Error::at("sync", &self.path))
+    }
+}
+
+/// The same on standard output, for programs that watch a run.
+pub(super) struct StdoutLines;
+
+impl Sink for StdoutLines {
+    fn record(&mut self, time: f64, event: &Event) -> Result<(), Error> {
+        match io::stdout().lock().write_all(lines(time, event).as_bytes()) {
+            // A reader that went away is no reason to stop.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::at("write", Path::new("standard output"))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// `event` as lines.
+fn lines(time: f64, event: &Event) -> String {
+    match event {
+        Event::Scalars { step, values } => values
+            .iter()
+            .map(|(tag, value)| line(time, tag, *step, json!(value)))
+            .collect(),
+        Event::Text { tag, step, text } => line(time, tag, *step, json!(text)),
+        Event::Histogram {
+            tag,
+            step,
+            histogram: h,
+        } => {
+            let value = json!({
+                "count": h.count, "mean": h.mean(), "std": h.std(), "min": h.min, "max": h.max
+            });
+            line(time, tag, *step, value)
+        }
     }
 }
 
