@@ -4,7 +4,7 @@
 //! the new pair is evaluated with search guided by the value head alone, and the next iteration
 //! starts from it.
 //!
-//! Modules, ground floor first (imports go down only): [`stop`], [`task`], [`tree`], [`trace`], [`monitor`];
+//! Modules, ground floor first (imports go down only): [`guard`], [`stop`], [`task`], [`tree`], [`trace`], [`monitor`];
 //! [`model`]; [`engine`], [`train`]; [`search`]; [`collect`], [`evaluate`]; [`recipe`];
 //! [`iterate`]; [`cli`].
 
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod collect;
 pub mod engine;
 pub mod evaluate;
+pub mod guard;
 pub mod iterate;
 pub mod model;
 pub mod monitor;

@@ -8,13 +8,12 @@ use super::handle::Error;
 use super::pool::{Slot, SlotPool};
 use super::request::Request;
 use super::row::{Answer, Row};
+use crate::guard::guarded;
 use crate::model::layout::floats;
 use crate::model::{Decoder, Value};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
-use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, OnceLock};
@@ -147,9 +146,8 @@ impl Worker {
     /// [`Worker::serve`]; a panic ends it and is kept for those who wait for an answer.
     pub fn run(mut self) {
         let shared = self.shared.clone();
-        let served = catch_unwind(AssertUnwindSafe(|| self.serve()));
-        if let Err(panic) = served {
-            let _ = shared.panic.set(panic_message(&*panic));
+        if let Err(panic) = guarded(|| self.serve()) {
+            let _ = shared.panic.set(panic);
         }
     }
 
@@ -324,15 +322,6 @@ impl Worker {
         self.shared.live.store(self.pool.live(), Ordering::Relaxed);
         Ok(())
     }
-}
-
-/// What a panic says.
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without a message").to_owned()
 }
 
 /// Rows `index` of `x`, without a copy when it is all of them in order.

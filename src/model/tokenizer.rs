@@ -8,6 +8,7 @@ use tokenizers::Model;
 
 use super::chat::{ChatError, ChatTemplate};
 use super::config::token_ids;
+use crate::guard::guarded;
 use crate::task::Message;
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -103,8 +104,11 @@ impl Tokenizer {
         let tokenizer_config = json(TOKENIZER_CONFIG, files.tokenizer_config.as_deref())?;
         let generation_config = json(GENERATION_CONFIG, files.generation_config.as_deref())?;
         let config = json("config.json", config)?;
-        let mut inner: tokenizers::Tokenizer = (files.tokenizer.parse())
-            .map_err(|e: tokenizers::Error| invalid(TOKENIZER, e.to_string()))?;
+        let parsed = guarded(|| files.tokenizer.parse());
+        let mut inner: tokenizers::Tokenizer =
+            parsed
+                .map_err(|panic| invalid(TOKENIZER, panic))?
+                .map_err(|e: tokenizers::Error| invalid(TOKENIZER, e.to_string()))?;
         // A length limit that was saved with the tokenizer would cut prompts silently.
         inner
             .with_truncation(None)
@@ -171,7 +175,12 @@ impl Tokenizer {
     }
 
     fn encode_with(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = (self.inner.encode_fast(text, add_special)).map_err(|e| {
+        let encoded = guarded(|| self.inner.encode_fast(text, add_special));
+        let encoded = encoded.map_err(|reason| TokenizerError::Encode {
+            text: shortened(text),
+            reason,
+        })?;
+        let encoding = encoded.map_err(|e| {
             let unknown = text
                 .split_whitespace()
                 .find(|word| self.inner.token_to_id(word).is_none());
@@ -189,7 +198,8 @@ impl Tokenizer {
     /// The text of `tokens` without special tokens. Ids beyond the vocabulary give no text.
     pub fn decode(&self, tokens: &[u32]) -> String {
         // A decoder that fails leaves the raw tokens readable, for the grader to call wrong.
-        self.inner.decode(tokens, true).unwrap_or_else(|_| {
+        let decoded = guarded(|| self.inner.decode(tokens, true).ok());
+        decoded.ok().flatten().unwrap_or_else(|| {
             let tokens = tokens.iter().filter_map(|&id| self.inner.id_to_token(id));
             tokens.collect()
         })

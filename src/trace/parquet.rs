@@ -4,6 +4,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
+use crate::guard::guarded;
 use polars::prelude::*;
 
 /// Rows of a row group: a reader's unit of work.
@@ -23,15 +24,22 @@ pub(super) fn encode(frame: &mut DataFrame) -> PolarsResult<Vec<u8>> {
 
 /// The named columns of a file, all of them for `None`, each in one chunk.
 pub(super) fn decode(bytes: &[u8], columns: Option<Vec<String>>) -> PolarsResult<DataFrame> {
-    ParquetReader::new(Cursor::new(bytes))
-        .with_columns(columns)
-        .set_rechunk(true)
-        .finish()
+    refused(|| {
+        ParquetReader::new(Cursor::new(bytes))
+            .with_columns(columns)
+            .set_rechunk(true)
+            .finish()
+    })
+}
+
+/// Damaged bytes make polars panic in places.
+fn refused<T>(read: impl FnOnce() -> PolarsResult<T>) -> PolarsResult<T> {
+    guarded(read).unwrap_or_else(|panic| Err(PolarsError::ComputeError(panic.into())))
 }
 
 /// The columns of a file and their types.
 pub(super) fn schema(bytes: &[u8]) -> PolarsResult<Arc<ArrowSchema>> {
-    ParquetReader::new(Cursor::new(bytes)).schema()
+    refused(|| ParquetReader::new(Cursor::new(bytes)).schema())
 }
 
 /// The names of the columns, for a message.
