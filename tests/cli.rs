@@ -293,3 +293,43 @@ fn a_small_run_leaves_everything_and_a_second_one_finds_it_done() {
         .failure()
         .stderr(contains("not the folder of a run"));
 }
+
+#[test]
+fn the_readmes_table_of_grades_is_what_the_grader_does() {
+    let readme = include_str!("../README.md");
+    let section = readme.split("## Grading").nth(1).unwrap();
+    let mut rows = Vec::new();
+    for line in section.lines().filter(|line| line.starts_with("| `")) {
+        let mut cells = line.trim_matches('|').split(" | ");
+        let completion = cells
+            .next()
+            .unwrap()
+            .trim()
+            .trim_matches('`')
+            .replace("\\n", "\n");
+        rows.push((completion, cells.next().unwrap().trim().to_owned()));
+    }
+    assert!(rows.len() >= 20, "{rows:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("table.jsonl");
+    let lines: String = rows
+        .iter()
+        .map(|(completion, _)| {
+            serde_json::json!({"answer": "1", "completion": completion}).to_string() + "\n"
+        })
+        .collect();
+    std::fs::write(&path, lines).unwrap();
+    let output = tokenzero()
+        .arg("grade")
+        .arg(&path)
+        .arg("--json")
+        .output()
+        .unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.lines().count(), rows.len());
+    for (line, (completion, expected)) in output.lines().zip(&rows) {
+        let found: Value = serde_json::from_str(line).unwrap();
+        let parsed = found["parsed"].as_str().unwrap_or("none");
+        assert_eq!(parsed, expected, "{completion}");
+    }
+}

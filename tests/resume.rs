@@ -346,6 +346,11 @@ fn runs_are_shown_and_compared() {
     assert!(shown.contains("stopped while"), "{shown}");
 }
 
+/// What a run said on stderr, on one line as far as the message goes.
+fn message(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).replace("\n  │ ", " ")
+}
+
 /// Sends `signal` after `delay`; returns the exit code and how long the process took to heed it.
 fn stop(dir: &Path, signal: i32, delay: Duration) -> (Option<i32>, Duration, String) {
     let mut child = command(dir).spawn().unwrap();
@@ -400,8 +405,7 @@ fn damaged_files_are_named_kept_aside_and_made_again() {
     ];
     for name in damaged {
         flip(name);
-        let output = finish(dir.path());
-        let message = String::from_utf8_lossy(&output.stderr);
+        let message = message(&finish(dir.path()));
         assert!(message.contains(name), "{name}: {message}");
         let path = dir.path().join(name);
         // A checkpoint is kept as a whole.
@@ -442,7 +446,7 @@ fn a_write_that_fails_ends_the_run_with_its_cause_and_the_next_run_goes_on() {
     let mut failures = 0;
     for limit in [10, 2_000, 6_000, 20_000, 60_000, 200_000, 1_000_000] {
         let output = run_with_file_limit(dir.path(), limit);
-        let message = String::from_utf8_lossy(&output.stderr);
+        let message = message(&output);
         if output.status.success() {
             continue;
         }
@@ -482,7 +486,7 @@ fn a_full_disk_ends_the_run_with_its_cause_and_the_next_run_goes_on() {
     for size in ["64k", "128k", "256k", "1m", "3m", "6m"] {
         assert!(mounted(size, "remount,"));
         let output = command(&dir).output().unwrap();
-        let message = String::from_utf8_lossy(&output.stderr);
+        let message = message(&output);
         if !output.status.success() {
             failures += 1;
             assert_eq!(output.status.code(), Some(1), "{size}: {message}");
@@ -507,9 +511,9 @@ fn a_folder_in_use_or_of_another_recipe_is_left_alone() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let second = command(dir.path()).output().unwrap();
-    let message = String::from_utf8_lossy(&second.stderr);
+    let said = message(&second);
     assert_eq!(second.status.code(), Some(1));
-    assert!(message.contains(&child.id().to_string()), "{message}");
+    assert!(said.contains(&child.id().to_string()), "{said}");
     child.kill().unwrap();
     child.wait().unwrap();
 
@@ -517,18 +521,18 @@ fn a_folder_in_use_or_of_another_recipe_is_left_alone() {
         .args(["--set", "seed=9", "--set", "collect.workers=3"])
         .output()
         .unwrap();
-    let message = String::from_utf8_lossy(&other.stderr);
+    let said = message(&other);
     assert_eq!(other.status.code(), Some(1));
-    assert!(message.contains("seed: 0 in the run, 9 now"), "{message}");
-    assert!(!message.contains("workers"), "{message}");
+    assert!(said.contains("seed: 0 in the run, 9 now"), "{said}");
+    assert!(!said.contains("workers"), "{said}");
 
     let fresh = command(dir.path())
         .args(["--set", "seed=9", "--set", "loop.iterations=1", "--fresh"])
         .output()
         .unwrap();
-    let message = String::from_utf8_lossy(&fresh.stderr);
-    assert!(fresh.status.success(), "{message}");
-    assert!(message.contains("deleting"), "{message}");
+    let said = message(&fresh);
+    assert!(fresh.status.success(), "{said}");
+    assert!(said.contains("deleting"), "{said}");
     assert!(!dir.path().join("iter-0002").exists());
 
     // More iterations are no other recipe: the run goes on.

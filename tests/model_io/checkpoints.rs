@@ -147,7 +147,7 @@ fn damaged_checkpoints_are_refused_with_the_place_and_the_reason() {
     );
     assert_refused(&["no tokenizer.json"], remove("tokenizer.json"));
     assert_refused(&["c/tokenizer.json"], truncate("tokenizer.json", 500));
-    assert_refused(&["c/config.json"], remove("config.json"));
+    assert_refused(&["config.json"], remove("config.json"));
     assert_refused(&["value/value.json"], remove("value/value.json"));
     assert_refused(&["value.json", "cubic"], |dir| {
         edit(&dir.join("value/value.json"), "linear", "cubic");
