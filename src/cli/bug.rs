@@ -1,7 +1,7 @@
 //! Panics, which are bugs: one message that asks for a report.
 
+use crate::guard::guarded;
 use miette::{Result, miette};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 /// Where and why the last panic happened, whatever the thread.
@@ -15,15 +15,7 @@ pub(super) fn caught(work: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some(panic.to_string());
     }));
-    // Every message of this crate has its causes in it already.
-    let _ = miette::set_hook(Box::new(|_| {
-        Box::new(
-            miette::MietteHandlerOpts::new()
-                .without_cause_chain()
-                .build(),
-        )
-    }));
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+    guarded(work).unwrap_or_else(|_| {
         let last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         let what = last.as_deref().unwrap_or("a panic without a message");
         Err(miette!(

@@ -51,6 +51,18 @@ pub(super) fn start_logs(verbose: u8) {
         .init();
 }
 
+/// How errors are printed.
+pub(super) fn set_report_style() {
+    // Every message of this crate has its causes in it already.
+    let _ = miette::set_hook(Box::new(|_| {
+        Box::new(
+            miette::MietteHandlerOpts::new()
+                .without_cause_chain()
+                .build(),
+        )
+    }));
+}
+
 /// One line of data on stdout. A reader that went away ends the output, not the program.
 pub(super) fn print(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();

@@ -63,6 +63,7 @@ enum Verb {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     common::start_logs(cli.verbose);
+    common::set_report_style();
     let signals = match &cli.verb {
         Verb::Check(_)
         | Verb::Generate(_)

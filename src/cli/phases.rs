@@ -2,10 +2,14 @@
 
 use super::common::{self, Open, RecipeArgs};
 use crate::model::{Checkpoint, StoredType, Value};
+use crate::monitor::Monitor;
+use crate::recipe::Recipe;
 use crate::stop::Stop;
 use crate::train::fit_value::Kind;
 use crate::train::from_traces::{policy_examples, value_examples};
-use crate::train::{Context, FitReport, fit_joint, fit_policy, fit_value};
+use crate::train::{
+    Context, FitReport, PolicyExample, ValueExample, fit_joint, fit_policy, fit_value,
+};
 use crate::{collect, trace};
 use miette::{IntoDiagnostic, Result, miette};
 use std::path::PathBuf;
@@ -70,23 +74,47 @@ pub(super) fn collect(args: CollectArgs, stop: &Stop) -> Result<()> {
     common::print(&serde_json::to_string_pretty(&summary).into_diagnostic()?)
 }
 
-/// What both fits start from.
+/// What a fit by itself starts from.
 struct Start {
+    recipe: Recipe,
     checkpoint: Checkpoint,
     trees: Vec<trace::TreeRecord>,
+    monitor: Monitor,
+    stop: Stop,
 }
 
-fn start(args: &TrainArgs, recipe: &crate::recipe::Recipe) -> Result<Start> {
-    let device = args.recipe.open_device()?;
-    common::fresh_dir(&args.out)?;
-    let mut trees = Vec::new();
-    for dir in &args.traces {
-        trees.extend(trace::read_dir(dir).into_diagnostic()?);
+impl Start {
+    fn new(args: &TrainArgs, stop: &Stop) -> Result<Start> {
+        let recipe = args.recipe.read()?;
+        let device = args.recipe.open_device()?;
+        common::fresh_dir(&args.out)?;
+        let mut trees = Vec::new();
+        for dir in &args.traces {
+            trees.extend(trace::read_dir(dir).into_diagnostic()?);
+        }
+        Ok(Start {
+            checkpoint: common::checkpoint(&recipe, args.model.as_deref(), &device)?,
+            recipe,
+            trees,
+            monitor: common::monitor()?,
+            stop: stop.clone(),
+        })
     }
-    Ok(Start {
-        checkpoint: common::checkpoint(recipe, args.model.as_deref(), &device)?,
-        trees,
-    })
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            stop: self.stop.clone(),
+            ..Context::new(&self.monitor)
+        }
+    }
+
+    fn values(&self) -> Vec<ValueExample> {
+        value_examples(&self.trees, &self.recipe.traces, self.recipe.seed)
+    }
+
+    fn solutions(&self) -> Vec<PolicyExample> {
+        policy_examples(&self.trees, &self.recipe.traces)
+    }
 }
 
 fn finish(checkpoint: &Checkpoint, report: &FitReport, args: &TrainArgs) -> Result<()> {
@@ -97,78 +125,59 @@ fn finish(checkpoint: &Checkpoint, report: &FitReport, args: &TrainArgs) -> Resu
 }
 
 pub(super) fn train_joint(args: TrainArgs, stop: &Stop) -> Result<()> {
-    let recipe = args.recipe.read()?;
-    let Start {
-        mut checkpoint,
-        trees,
-    } = start(&args, &recipe)?;
-    let monitor = common::monitor()?;
-    let context = Context {
-        stop: stop.clone(),
-        ..Context::new(&monitor)
-    };
-    let Some(value) = &checkpoint.value else {
+    let mut start = Start::new(&args, stop)?;
+    let Some(value) = &start.checkpoint.value else {
         return Err(miette!("the checkpoint has no value head"));
     };
     let (policy, head, report) = fit_joint::fit_joint(
-        &checkpoint.policy,
+        &start.checkpoint.policy,
         value.head(),
-        &value_examples(&trees, &recipe.traces, recipe.seed),
-        &policy_examples(&trees, &recipe.traces),
-        &recipe.joint,
-        &context,
+        &start.values(),
+        &start.solutions(),
+        &start.recipe.joint,
+        &start.context(),
     )
     .into_diagnostic()?;
-    checkpoint.policy = policy;
-    checkpoint.value = Some(Value::Shared(head));
-    finish(&checkpoint, &report, &args)
+    start.checkpoint.policy = policy;
+    start.checkpoint.value = Some(Value::Shared(head));
+    finish(&start.checkpoint, &report, &args)
 }
 
 pub(super) fn train_value(args: TrainArgs, stop: &Stop) -> Result<()> {
-    let recipe = args.recipe.read()?;
-    let Start {
-        mut checkpoint,
-        trees,
-    } = start(&args, &recipe)?;
-    let monitor = common::monitor()?;
-    let context = Context {
-        stop: stop.clone(),
-        ..Context::new(&monitor)
-    };
-    let (trunk, head) = match checkpoint.value.take() {
+    let mut start = Start::new(&args, stop)?;
+    let (trunk, head) = match start.checkpoint.value.take() {
         Some(Value::Separate { trunk, head }) => (trunk, head),
-        Some(Value::Shared(head)) => (checkpoint.policy.clone(), head),
+        Some(Value::Shared(head)) => (start.checkpoint.policy.clone(), head),
         None => return Err(miette!("the checkpoint has no value head")),
     };
-    let examples = value_examples(&trees, &recipe.traces, recipe.seed);
-    let (trunk, head, report) =
-        fit_value::fit_value(&trunk, &head, &examples, &recipe.value, &context)
-            .into_diagnostic()?;
-    checkpoint.value = Some(match recipe.value.kind {
+    let (trunk, head, report) = fit_value::fit_value(
+        &trunk,
+        &head,
+        &start.values(),
+        &start.recipe.value,
+        &start.context(),
+    )
+    .into_diagnostic()?;
+    start.checkpoint.value = Some(match start.recipe.value.kind {
         Kind::Head => Value::Shared(head),
         Kind::Trunk => Value::Separate { trunk, head },
     });
-    finish(&checkpoint, &report, &args)
+    finish(&start.checkpoint, &report, &args)
 }
 
 pub(super) fn train_policy(args: TrainArgs, stop: &Stop) -> Result<()> {
-    let recipe = args.recipe.read()?;
-    let Start {
-        mut checkpoint,
-        trees,
-    } = start(&args, &recipe)?;
-    let monitor = common::monitor()?;
-    let context = Context {
-        stop: stop.clone(),
-        ..Context::new(&monitor)
-    };
-    let examples = policy_examples(&trees, &recipe.traces);
-    let (policy, report) =
-        fit_policy::fit_policy(&checkpoint.policy, &examples, &recipe.policy, &context)
-            .into_diagnostic()?;
-    checkpoint.policy = policy;
-    if let Some(Value::Shared(_)) = checkpoint.value {
-        monitor.line("the value head was fitted to the old policy: fit it again with train-value");
+    let mut start = Start::new(&args, stop)?;
+    let (policy, report) = fit_policy::fit_policy(
+        &start.checkpoint.policy,
+        &start.solutions(),
+        &start.recipe.policy,
+        &start.context(),
+    )
+    .into_diagnostic()?;
+    start.checkpoint.policy = policy;
+    if let Some(Value::Shared(_)) = start.checkpoint.value {
+        let hint = "the value head was fitted to the old policy: fit it again with train-value";
+        start.monitor.line(hint);
     }
-    finish(&checkpoint, &report, &args)
+    finish(&start.checkpoint, &report, &args)
 }

@@ -1,11 +1,10 @@
 //! Where a run stands, on disk.
 
-use super::Error;
+use super::{Error, iteration_dir};
 use crate::recipe::Recipe;
 use crate::trace::fs;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -92,7 +91,7 @@ impl IterationState {
     fn find(dir: &Path, recipe: &Recipe) -> Result<IterationState, Error> {
         let mut state = Self::new(recipe);
         while state.phase != Phase::Done {
-            let last = phase_dir(dir, state.iteration).join(state.phase.last_file());
+            let last = iteration_dir(dir, state.iteration).join(state.phase.last_file());
             if !last.exists() {
                 break;
             }
@@ -104,10 +103,10 @@ impl IterationState {
 
     /// Takes down the checksums of what the phase in hand has left.
     pub(super) fn record_files(&mut self, dir: &Path) -> Result<(), Error> {
-        for path in self.phase.files(&phase_dir(dir, self.iteration))? {
+        for path in self.phase.files(&iteration_dir(dir, self.iteration))? {
             let name = path.strip_prefix(dir).unwrap_or(&path);
             let name = name.to_string_lossy().into_owned();
-            self.files.insert(name, sha256_of(&path)?);
+            self.files.insert(name, fs::sha256_file(&path)?);
         }
         Ok(())
     }
@@ -124,7 +123,7 @@ impl IterationState {
                 continue;
             }
             let path = dir.join(name);
-            let sound = path.exists() && sha256_of(&path)? == *sum;
+            let sound = path.exists() && fs::sha256_file(&path)? == *sum;
             if !sound {
                 damaged.push((iteration, phase, path));
             }
@@ -139,8 +138,7 @@ impl IterationState {
             checksum: String::new(),
             ..self.clone()
         };
-        let text = serde_json::to_vec(&bare).unwrap_or_default();
-        hex(&Sha256::digest(text))
+        fs::sha256(&serde_json::to_vec(&bare).unwrap_or_default())
     }
 
     /// The state after this one's phase.
@@ -228,22 +226,6 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     files.sort();
     Ok(files)
-}
-
-fn phase_dir(dir: &Path, iteration: u32) -> PathBuf {
-    super::iteration_dir(dir, iteration)
-}
-
-fn sha256_of(path: &Path) -> Result<String, Error> {
-    let mut hasher = Sha256::new();
-    std::fs::File::open(path)
-        .and_then(|mut file| std::io::copy(&mut file, &mut hasher))
-        .map_err(fs::Error::at("read", path))?;
-    Ok(hex(&hasher.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads a JSON file; `None` where there is none.

@@ -19,8 +19,9 @@ use std::sync::Arc;
 use miette::NamedSource;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 use toml_edit::{Document, DocumentMut};
+
+use crate::trace::fs::sha256;
 
 pub use error::{Error, Kind};
 pub use suggest::suggest;
@@ -185,8 +186,7 @@ pub fn render<T: Serialize>(value: &T) -> String {
 pub fn fingerprint<T: Serialize>(value: &T) -> String {
     let mut table = toml::Table::try_from(value).expect("a recipe type can be written as TOML");
     sort(&mut table);
-    let digest = Sha256::digest(render(&table).as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(render(&table).as_bytes())
 }
 
 fn sort(table: &mut toml::Table) {

@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{Error, TreeRecord, decode, encode, fs, parquet};
 
@@ -28,7 +27,7 @@ impl ShardEntry {
             name: name(index),
             rows: trees.iter().map(|tree| tree.nodes.len() as u64).sum(),
             trees: trees.len() as u64,
-            sha256: sha256(bytes),
+            sha256: fs::sha256(bytes),
         }
     }
 }
@@ -72,7 +71,7 @@ pub(super) fn read_checked(dir: &Path, entry: &ShardEntry) -> Result<Vec<TreeRec
         }
         read => read?,
     };
-    let found = sha256(&bytes);
+    let found = fs::sha256(&bytes);
     if found != entry.sha256 {
         return Err(Error::Checksum {
             path,
@@ -89,11 +88,4 @@ fn name(index: u32) -> String {
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(std::fs::read(path).map_err(fs::Error::at("read", path))?)
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

@@ -88,11 +88,11 @@ impl Shared {
         let step = history.steps.len();
         let state = &mut *lock(&self.state);
         let mut report = std::mem::take(&mut state.current);
-        state.questions.sort_unstable();
-        state.questions.dedup();
+        let mut questions = std::mem::take(&mut state.questions);
+        questions.sort_unstable();
+        questions.dedup();
         tracing::warn!(
-            "{fit} fit, step {step}: the {what} is {value}, so that the step is skipped; questions {:?}",
-            state.questions
+            "{fit} fit, step {step}: the {what} is {value}, so that the step is skipped; questions {questions:?}"
         );
         report.skipped = true;
         history.steps.push(report);
@@ -107,7 +107,7 @@ impl Shared {
                 what,
                 value,
                 in_a_row,
-                questions: std::mem::take(&mut state.questions),
+                questions,
             });
             self.interrupter.stop(Some("a number is not finite"));
         }
