@@ -227,13 +227,13 @@ fn a_branch_shares_its_prefix_and_gives_its_slots_back() {
             let best = reply.last().tokens[0] as usize;
             assert!(expected.iter().all(|x| *x <= expected[best] + 1e-5));
         }
-        let before = handle.totals().1;
+        let before = handle.load().tokens;
         assert_eq!(before, 4 + 3, "the prefix was forwarded once");
         drop(session);
         let session = handle.session(64).await.unwrap();
         session.run(expand(vec![], prompt.clone())).await.unwrap();
         assert_eq!(
-            handle.live_slots(),
+            handle.load().live_slots,
             4,
             "the first session's slots came back"
         );

@@ -5,9 +5,11 @@
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tokenzero::trace::table::Table;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -213,6 +215,24 @@ fn edit_header(path: PathBuf, from: &str, to: &str) {
         .unwrap();
     bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
     std::fs::write(path, bytes).unwrap();
+}
+
+/// Lets the process write no byte to any file, as on a full disk.
+fn no_more_bytes(command: &mut Command) {
+    // SAFETY: between fork and exec only async-signal-safe calls are made.
+    unsafe {
+        command.pre_exec(|| {
+            let none = libc::rlimit {
+                rlim_cur: 0,
+                rlim_max: 0,
+            };
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            match libc::setrlimit(libc::RLIMIT_FSIZE, &none) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
 }
 
 /// A server that answers every request with `response`.
@@ -474,6 +494,15 @@ fn data(b: &mut Bench) {
         "Parquet that is none",
         &[("train.parquet", "PAR1 but not really")],
     );
+    let folder = b.path(&format!("data-{}", b.count));
+    std::fs::create_dir_all(&folder).unwrap();
+    Table::new()
+        .column_str("problem", vec!["1 + 1?".into()])
+        .column_u64("solution", vec![2])
+        .write(&folder.join("train.parquet"))
+        .unwrap();
+    let path = format!("task.path={}", folder.display());
+    b.set("Parquet with other columns", &["task.kind=jsonl", &path]);
     let nowhere = format!("task.path={}", b.path("nowhere").display());
     b.set("no such folder of data", &["task.kind=gsm8k", &nowhere]);
     let file = b.write("grade.jsonl", "{\"answer\": \"#### 2\"}\n");
@@ -547,6 +576,64 @@ fn run_folders(b: &mut Bench) {
         ],
     );
     b.case(
+        "a run folder where nothing can be written",
+        &[
+            "run",
+            "recipes/quickstart.toml",
+            "--run-dir",
+            "/proc/tokenzero",
+        ],
+    );
+    b.write("half/recipe.toml", "seed = 3\n");
+    b.write("half/iter-0001/evaluation.json", "{\"iteration\": 1,");
+    let half = b.path("half");
+    let half = half.to_str().unwrap();
+    b.case(
+        "exporting from a run whose checkpoint was deleted",
+        &["export", "policy", half, "--out", out],
+    );
+    b.case("showing a run with a torn evaluation", &["show", half]);
+    b.case(
+        "showing what is no run",
+        &["show", nothing.to_str().unwrap()],
+    );
+    b.case(
+        "comparing a run with nothing",
+        &["diff", half, nothing.to_str().unwrap()],
+    );
+    b.write(
+        "torn/manifest.json",
+        "{\"schema_version\": 3, \"shards\": [",
+    );
+    let torn = b.path("torn");
+    b.case(
+        "training on traces with a torn manifest",
+        &[
+            "train-policy",
+            "recipes/quickstart.toml",
+            "--traces",
+            torn.to_str().unwrap(),
+            "--out",
+            out,
+        ],
+    );
+    b.write(
+        "old/manifest.json",
+        "{\"schema_version\": 99, \"shards\": []}",
+    );
+    let old = b.path("old");
+    b.case(
+        "training on traces of a newer version",
+        &[
+            "train-policy",
+            "recipes/quickstart.toml",
+            "--traces",
+            old.to_str().unwrap(),
+            "--out",
+            out,
+        ],
+    );
+    b.case(
         "training on what are no traces",
         &[
             "train-value",
@@ -575,6 +662,14 @@ fn flags(b: &mut Bench) {
             "--fresh",
             "--accept-changes",
         ],
+    );
+    b.case(
+        "a dashboard without a terminal",
+        &["run", "recipes/quickstart.toml", "--tui"],
+    );
+    b.case(
+        "a dashboard and JSON",
+        &["run", "recipes/quickstart.toml", "--tui", "--json"],
     );
     let quickstart = ["check", "recipes/quickstart.toml", "--device"];
     let device = |b: &mut Bench, what: &str, name: &str| {
@@ -639,6 +734,23 @@ fn hub(b: &mut Bench) {
         "some/model",
         &server(empty),
     );
+    let file = "HTTP/1.1 206 Partial\r\nETag: \"abc\"\r\nX-Repo-Commit: abc\r\n\
+                Content-Range: bytes 0-1/2\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+    let endpoint = server(file);
+    let run = b.path("run");
+    let recipe = b.write("hub.toml", "[loop]\niterations = 1\n");
+    let args = [
+        "run",
+        &recipe,
+        "--set",
+        "model.repo=some/model",
+        "--run-dir",
+        run.to_str().unwrap(),
+    ];
+    b.case_with("a Hub cache without space", &args, |command| {
+        command.env("HF_ENDPOINT", &endpoint);
+        no_more_bytes(command);
+    });
     let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     remote(
         b,

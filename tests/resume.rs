@@ -155,6 +155,11 @@ fn checksum(bytes: &[u8]) -> Vec<u8> {
     sha2::Sha256::digest(bytes).to_vec()
 }
 
+/// Whether a scalar measures time or memory.
+fn of_time(tag: &str) -> bool {
+    tag.starts_with("perf/") || tag.starts_with("time/") || tag.ends_with("_per_s")
+}
+
 /// The scalars of a run, those that measure time left out; each tag and step once.
 fn scalars(dir: &Path) -> BTreeMap<(String, u64), String> {
     let mut found = BTreeMap::new();
@@ -165,7 +170,7 @@ fn scalars(dir: &Path) -> BTreeMap<(String, u64), String> {
         let event: Value = serde_json::from_str(line).unwrap();
         let tag = event["tag"].as_str().unwrap().to_owned();
         let step = event["step"].as_u64().unwrap();
-        let value = match tag.starts_with("perf/") {
+        let value = match of_time(&tag) {
             true => String::new(),
             false => event["value"].to_string(),
         };
@@ -287,9 +292,7 @@ fn tensorboard_shows_a_killed_run_as_an_undisturbed_one() {
             &[dir.join("tensorboard").as_os_str()],
         );
         let scalars = found["scalars"].as_object().unwrap().clone();
-        let kept = scalars
-            .into_iter()
-            .filter(|(tag, _)| !tag.starts_with("perf/"));
+        let kept = scalars.into_iter().filter(|(tag, _)| !of_time(tag));
         kept.collect::<BTreeMap<_, _>>()
     };
     let (ours, expected) = (steps(dir.path()), steps(whole()));

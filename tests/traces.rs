@@ -67,6 +67,7 @@ fn tree() -> impl Strategy<Value = TreeRecord> {
                 prompt,
                 forward_tokens,
                 simulations,
+                memo_hits: simulations / 2,
                 solved_greedily,
                 failure: solved_greedily.map(|solved| format!("reason {solved}")),
                 nodes,
@@ -101,6 +102,7 @@ fn sample(seed: u32) -> TreeRecord {
         prompt: (0..8).map(|i| i * seed).collect(),
         forward_tokens: 100 + u64::from(seed),
         simulations: 40,
+        memo_hits: seed,
         solved_greedily: [None, Some(true), Some(false)][seed as usize % 3],
         failure: seed.is_multiple_of(4).then(|| "0.5".to_owned()),
         nodes: (0..5).map(node).collect(),
@@ -274,7 +276,7 @@ fn expected_row(tree: &TreeRecord, index: usize) -> Value {
     let node = &tree.nodes[index];
     let root = |value: Value| if index == 0 { value } else { Value::Null };
     json!({
-        "schema_version": 2,
+        "schema_version": 3,
         "iteration": tree.iteration,
         "problem": tree.problem,
         "tree": tree.tree,
@@ -294,6 +296,7 @@ fn expected_row(tree: &TreeRecord, index: usize) -> Value {
         "prompt_tokens": root(json!(tree.prompt)),
         "forward_tokens": root(json!(tree.forward_tokens)),
         "simulations": root(json!(tree.simulations)),
+        "memo_hits": root(json!(tree.memo_hits)),
         "solved_greedily": root(json!(tree.solved_greedily)),
         // The script's text, like any other, comes back as the number that it spells.
         "failure": root(json!(tree.failure.as_ref().map(|f| f.parse::<f64>().unwrap()))),
@@ -344,6 +347,7 @@ fn python_polars_reads_every_column() {
         ("prompt_tokens", "List(UInt32)"),
         ("forward_tokens", "UInt64"),
         ("simulations", "UInt32"),
+        ("memo_hits", "UInt32"),
         ("solved_greedily", "Boolean"),
         ("failure", "String"),
     ];

@@ -6,6 +6,7 @@ use crate::iterate::{Outcome, Reuse, Run};
 use crate::monitor::Monitor;
 use crate::stop::Stop;
 use miette::{IntoDiagnostic, Result, miette};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -25,6 +26,9 @@ pub(super) struct Args {
     /// Show no progress and no table rows on stderr; warnings and the summary stay.
     #[arg(long)]
     quiet: bool,
+    /// Show burn-train's dashboard while the networks train; `q` there stops the run.
+    #[arg(long, conflicts_with_all = ["json", "quiet"])]
+    tui: bool,
     /// Go on with a run that was begun with other settings.
     #[arg(long)]
     accept_changes: bool,
@@ -32,6 +36,13 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     let start = Instant::now();
+    if args.tui && !std::io::stdout().is_terminal() {
+        return Err(miette!(
+            help =
+                "leave it out here: progress is printed on stderr, and TensorBoard has the curves",
+            "--tui draws on a terminal, and stdout is none"
+        ));
+    }
     let recipe = args.recipe.read()?;
     let device = args.recipe.open_device()?;
     let dir = args.run_dir.unwrap_or_else(|| recipe.run_dir());
@@ -57,7 +68,10 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
         builder = builder.json_stdout();
     }
     let monitor = builder.build().into_diagnostic()?;
-    let mut run = run.watched_by(monitor.clone()).stopped_by(stop.clone());
+    let mut run = run
+        .watched_by(monitor.clone())
+        .stopped_by(stop.clone())
+        .with_dashboard(args.tui);
     monitor.line(&format!(
         "{}: {} on {}, {} iterations, results in {}",
         recipe.name,

@@ -52,9 +52,10 @@ impl Signals {
         signals
     }
 
-    /// How the process ends if a signal came.
+    /// How the process ends if a signal or a key asked it to.
     pub fn exit_code(&self) -> Option<ExitCode> {
         match self.code.load(Ordering::SeqCst) {
+            0 if self.stop.asked() => Some(RESUMABLE.into()),
             0 => None,
             code => Some(code.into()),
         }

@@ -1,5 +1,6 @@
 //! Collection: searches train questions in parallel and leaves the trees as traces.
 
+mod gallery;
 mod record;
 mod shards;
 mod summary;

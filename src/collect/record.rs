@@ -30,6 +30,7 @@ pub(super) fn of(searched: &Searched, iteration: u32) -> TreeRecord {
         prompt: searched.context.clone(),
         forward_tokens: searched.ledger.total(),
         simulations: searched.simulations,
+        memo_hits: searched.memo_hits,
         solved_greedily: searched.solved_greedily,
         failure: None,
         nodes,

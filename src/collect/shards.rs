@@ -1,6 +1,9 @@
 //! The files of a collection, filled in the order of the problems while trees end in any order.
 
+use super::gallery::Gallery;
 use super::{Error, Params, Setting, Summary};
+use crate::engine::Meter;
+use crate::monitor::step_in;
 use crate::trace::{self, Journal, Manifest, ShardEntry, TreeRecord};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +24,8 @@ pub(super) struct Shards<'a> {
     /// Where these are kept until it is.
     journal: Journal,
     summary: Summary,
+    gallery: Gallery,
+    meter: Meter,
 }
 
 impl<'a> Shards<'a> {
@@ -45,6 +50,8 @@ impl<'a> Shards<'a> {
             waiting: BTreeMap::new(),
             journal,
             summary: Summary::default(),
+            gallery: Gallery::default(),
+            meter: Meter::new(&setting.policy.engine),
         };
         for (index, (entry, trees)) in trace::written_shards(dir)?.into_iter().enumerate() {
             let from = index * size;
@@ -119,11 +126,16 @@ impl<'a> Shards<'a> {
     }
 
     fn close(&mut self, entry: ShardEntry, trees: &[TreeRecord]) {
-        trees.iter().for_each(|tree| self.summary.count(tree));
+        for tree in trees {
+            self.summary.count(tree);
+            self.gallery.add(tree, self.setting.tokenizer);
+        }
         self.written.push(entry);
         self.summary.seconds = self.start.elapsed().as_secs_f64();
         let (monitor, iteration) = (self.setting.monitor, self.setting.iteration);
-        self.summary.report(monitor, iteration, self.written.len());
+        let step = step_in(iteration, self.written.len());
+        self.summary.report(monitor, step);
+        self.meter.report(monitor, step);
     }
 
     /// Declares the folder complete.
@@ -131,6 +143,8 @@ impl<'a> Shards<'a> {
         Manifest::new(self.written).write(self.dir)?;
         self.journal.remove()?;
         self.summary.seconds = self.start.elapsed().as_secs_f64();
+        let (monitor, iteration) = (self.setting.monitor, self.setting.iteration);
+        self.gallery.report(monitor, iteration);
         Ok(self.summary)
     }
 }

@@ -22,6 +22,14 @@ pub struct Summary {
     pub correct: u64,
     /// Simulations made.
     pub simulations: u64,
+    /// Those of them that needed no forward pass.
+    #[serde(default)]
+    pub memo_hits: u64,
+    /// Visits of all roots, and the sum of the returns that these backed up.
+    #[serde(default)]
+    pub root_visits: u64,
+    #[serde(default)]
+    pub root_returns: f64,
     /// Nodes in all trees.
     pub nodes: u64,
     /// Forward tokens, prompts included.
@@ -97,6 +105,11 @@ impl Summary {
         self.terminals += ends().filter(|n| n.outcome.is_some()).count() as u64;
         self.correct += right;
         self.simulations += u64::from(tree.simulations);
+        self.memo_hits += u64::from(tree.memo_hits);
+        if let Some(root) = tree.nodes.first() {
+            self.root_visits += u64::from(root.visits);
+            self.root_returns += root.return_sum;
+        }
         self.nodes += tree.nodes.len() as u64;
         self.forward_tokens += tree.forward_tokens;
         self.shape.add(Shape::of(tree));
@@ -112,13 +125,27 @@ impl Summary {
         self.greedy as f64 / self.questions.max(1) as f64
     }
 
-    pub(super) fn report(&self, monitor: &Monitor, iteration: u32, shards: usize) {
-        // Steps of all iterations in one curve: up to a thousand shards in each.
-        let step = u64::from(iteration) * 1000 + shards as u64;
+    /// Share of the simulations that ended in a right text; with the value mixed into the returns,
+    /// what these say of it.
+    pub fn true_step_rate(&self) -> f64 {
+        match self.root_visits {
+            0 => 0.0,
+            visits => (1.0 + self.root_returns / visits as f64) / 2.0,
+        }
+    }
+
+    /// Share of the simulations that needed no forward pass.
+    pub fn memo_hit_rate(&self) -> f64 {
+        self.memo_hits as f64 / self.simulations.max(1) as f64
+    }
+
+    pub(super) fn report(&self, monitor: &Monitor, step: u64) {
         let questions = self.questions.max(1) as f64;
         let seconds = self.seconds.max(1e-9);
         let scalars = [
-            ("collect/solved", self.solved_share()),
+            ("collect/solve_rate", self.solved_share()),
+            ("collect/true_step_rate", self.true_step_rate()),
+            ("collect/memo_hit_rate", self.memo_hit_rate()),
             ("collect/greedy", self.greedy_share()),
             ("collect/failed", self.failed as f64 / questions),
             (
@@ -141,11 +168,11 @@ impl Summary {
                 self.forward_tokens as f64 / questions,
             ),
             (
-                "perf/simulations_per_second",
+                "collect/simulations_per_s",
                 self.simulations as f64 / seconds,
             ),
             (
-                "perf/collect_tokens_per_second",
+                "collect/forward_tokens_per_s",
                 self.forward_tokens as f64 / seconds,
             ),
         ];

@@ -1,14 +1,15 @@
 //! The engine as its clients see it.
 
-use super::Params;
 use super::pool::Slot;
 use super::request::{Reply, Request};
 use super::thread::{Message, Shared, Worker};
+use super::{Load, Params};
 use crate::model::{Decoder, Value};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Why a request was not served.
@@ -185,12 +186,17 @@ impl EngineHandle {
         self.nets
     }
 
-    /// Steps run and tokens forwarded through the policy since the start.
-    pub fn totals(&self) -> (u64, u64) {
-        (
-            self.shared.steps.load(Ordering::Relaxed),
-            self.shared.tokens.load(Ordering::Relaxed),
-        )
+    /// What the engine did since its start.
+    pub fn load(&self) -> Load {
+        let shared = &self.shared;
+        Load {
+            steps: shared.steps.load(Ordering::Relaxed),
+            rows: shared.rows.load(Ordering::Relaxed),
+            tokens: shared.tokens.load(Ordering::Relaxed),
+            busy: Duration::from_nanos(shared.busy_ns.load(Ordering::Relaxed)),
+            live_slots: shared.live.load(Ordering::Relaxed),
+            device_bytes: shared.device_bytes.load(Ordering::Relaxed),
+        }
     }
 
     /// Why the thread is gone.
@@ -203,11 +209,6 @@ impl EngineHandle {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         Error::Stopped
-    }
-
-    /// Slots in use at the end of the last step.
-    pub fn live_slots(&self) -> usize {
-        self.shared.live.load(Ordering::Relaxed)
     }
 }
 

@@ -10,6 +10,7 @@ mod attend_host;
 mod batch;
 mod handle;
 mod kernels;
+mod meter;
 mod pool;
 mod request;
 mod row;
@@ -19,6 +20,7 @@ mod tests;
 mod thread;
 
 pub use handle::{Engine, EngineHandle, Error, Session};
+pub use meter::{Load, Meter};
 pub use pool::Slot;
 pub use request::{Choose, Finish, Generate, Output, Reply, Request};
 

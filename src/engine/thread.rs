@@ -17,7 +17,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Steps between two looks at the accelerator's memory.
+const STEPS_PER_LOOK: u64 = 64;
 
 /// What reaches the device thread.
 pub(super) enum Message {
@@ -35,8 +38,14 @@ pub(super) struct Shared {
     pub sessions: AtomicUsize,
     /// Steps run.
     pub steps: AtomicU64,
+    /// Rows in them, together.
+    pub rows: AtomicU64,
     /// Tokens forwarded through the policy.
     pub tokens: AtomicU64,
+    /// Time that the steps took, in nanoseconds.
+    pub busy_ns: AtomicU64,
+    /// Bytes that the accelerator's memory pool holds.
+    pub device_bytes: AtomicU64,
     /// Slots in use.
     pub live: AtomicUsize,
     /// What the thread panicked with.
@@ -160,7 +169,11 @@ impl Worker {
                 };
                 self.active.push(row);
             }
-            if let Err(error) = self.step() {
+            let start = Instant::now();
+            let done = self.step();
+            let took = start.elapsed().as_nanos() as u64;
+            self.shared.busy_ns.fetch_add(took, Ordering::Relaxed);
+            if let Err(error) = done {
                 for row in std::mem::take(&mut self.active) {
                     self.pool.release(&row.fail(error.clone()));
                 }
@@ -257,10 +270,17 @@ impl Worker {
             }
         }
         let slots = self.pool.touched();
-        self.shared.steps.fetch_add(1, Ordering::Relaxed);
-        self.shared
-            .tokens
-            .fetch_add(batch.len() as u64, Ordering::Relaxed);
+        let add = |counter: &AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);
+        let steps = add(&self.shared.steps, 1);
+        add(&self.shared.rows, batch.paths.len());
+        add(&self.shared.tokens, batch.len());
+        // Asking takes a look at every page.
+        if steps.is_multiple_of(STEPS_PER_LOOK)
+            && let Some(usage) = self.policy.device.memory_pool_usage()
+        {
+            let bytes = &self.shared.device_bytes;
+            bytes.store(usage.bytes_reserved, Ordering::Relaxed);
+        }
         let least = self.params.min_step_tokens;
         let hidden = self.policy.forward(&batch, slots, least);
         let value_hidden = self

@@ -7,8 +7,9 @@ pub mod vote;
 
 pub use report::{Comparison, Evaluation, MethodReport};
 
+use crate::engine::Meter;
 use crate::model::Tokenizer;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, step_in};
 use crate::search::{self, GuidedParams, Policy, SampleParams};
 use crate::stop::{Stop, Stopped};
 use crate::task::{HeldOut, Problem, Task};
@@ -143,6 +144,7 @@ pub fn evaluate<S: HeldOut>(
     let bar = setting
         .monitor
         .progress("evaluate", (methods * problems.len()) as u64);
+    let mut meter = Meter::new(&setting.policy.engine);
     let start = std::time::Instant::now();
     let mut results: Vec<(String, Vec<Answer>, f64)> = Vec::new();
     let mut timed = |name: &str, answers: Vec<Vec<Answer>>, seconds: f64| {
@@ -184,6 +186,8 @@ pub fn evaluate<S: HeldOut>(
     }
     let evaluation = report::build(setting, problems, results, params, start.elapsed());
     evaluation.report(setting.monitor);
+    // The last thing in an iteration.
+    meter.report(setting.monitor, step_in(setting.iteration, usize::MAX));
     Ok(evaluation)
 }
 

@@ -79,11 +79,17 @@ struct Rows {
     value: Vec<f64>,
     forward_tokens: Vec<u64>,
     tokens: Vec<Vec<u32>>,
-    /// A few solutions for people to look at: question, method, text, right or not.
+    /// The questions' texts.
+    asked: Vec<String>,
+    /// The same few solutions after every iteration: question, method, text, right or not.
     samples: Vec<String>,
 }
 
+/// Solutions of a method that are shown.
 const SHOWN: usize = 4;
+
+/// Mistakes of the value that are shown of each kind.
+const WORST: usize = 5;
 
 pub(super) fn build<S: HeldOut>(
     setting: &Setting<'_>,
@@ -179,6 +185,7 @@ impl Rows {
             ));
         }
         self.question.push(problem.id);
+        self.asked.push(problem.question.clone());
         self.method.push(method.to_string());
         self.correct.push(correct);
         self.answer.push(parsed.unwrap_or_default());
@@ -189,6 +196,25 @@ impl Rows {
         self.value.push(f64::from(answer.completion.value));
         self.forward_tokens.push(answer.ledger.total());
         self.tokens.push(answer.completion.tokens.clone());
+    }
+
+    /// Finished answers, right or wrong ones, that the value misjudges most, as Markdown: wrong ones
+    /// that it believes in, or right ones that it does not.
+    fn misjudged(&self, right: bool) -> String {
+        let mut rows: Vec<usize> = (0..self.value.len())
+            .filter(|&row| self.correct[row] == right && self.failure[row].is_empty())
+            .collect();
+        let sign = if right { 1.0 } else { -1.0 };
+        rows.sort_by(|&a, &b| f64::total_cmp(&(sign * self.value[a]), &(sign * self.value[b])));
+        let mut seen = std::collections::HashSet::new();
+        rows.retain(|&row| seen.insert((self.question[row], &self.text[row])));
+        let shown = rows.into_iter().take(WORST).map(|row| {
+            format!(
+                "**value {:.3}** ({}): {} Right is {}.\n\n```\n{}\n```",
+                self.value[row], self.method[row], self.asked[row], self.gold[row], self.text[row]
+            )
+        });
+        shown.collect::<Vec<_>>().join("\n\n---\n\n")
     }
 }
 
@@ -248,11 +274,13 @@ impl Evaluation {
                 step,
             );
         }
-        monitor.scalar("perf/evaluation_seconds", step, self.seconds);
-        monitor.text(
-            "eval/solutions",
-            step,
-            &self.rows.samples.join("\n\n---\n\n"),
-        );
+        let samples = self.rows.samples.join("\n\n---\n\n");
+        monitor.text("eval/solutions", step, &samples);
+        // A head that was never fitted says 0 of everything.
+        if self.rows.value.iter().any(|value| *value != 0.0) {
+            let (wrong, right) = (self.rows.misjudged(false), self.rows.misjudged(true));
+            monitor.text("value/false_positives", step, &wrong);
+            monitor.text("value/false_negatives", step, &right);
+        }
     }
 }

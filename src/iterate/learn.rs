@@ -1,7 +1,7 @@
 //! The train phase: which fits run, in which order.
 
 use super::Error;
-use crate::model::{Checkpoint, Value};
+use crate::model::{Checkpoint, Decoder, Value};
 use crate::monitor::Monitor;
 use crate::recipe::{Mode, Recipe};
 use crate::stop::Stop;
@@ -9,7 +9,8 @@ use crate::trace::TreeRecord;
 use crate::train::fit_value::Kind;
 use crate::train::from_traces::{policy_examples, value_examples};
 use crate::train::{
-    self, Context, FitReport, PolicyExample, ValueExample, fit_joint, fit_policy, fit_value,
+    self, Context, Drift, FitReport, PolicyExample, ValueExample, drift, fit_joint, fit_policy,
+    fit_value,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -23,35 +24,37 @@ pub struct TrainReport {
     pub value: Option<FitReport>,
     /// The fit of the policy.
     pub policy: Option<FitReport>,
+    /// The policy beside the model that the run started from.
+    #[serde(default)]
+    pub drift: Option<Drift>,
 }
 
-/// Optimiser steps of earlier iterations, so that curves go on where they ended.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Steps {
-    joint: u64,
-    value: u64,
-    policy: u64,
-}
-
-impl Steps {
-    /// Counts the steps of an earlier iteration.
-    pub fn add(&mut self, report: Option<&TrainReport>) {
-        let steps = |fit: Option<&FitReport>| fit.map_or(0, |f| f.steps as u64);
-        self.joint += steps(report.and_then(|r| r.joint.as_ref()));
-        self.value += steps(report.and_then(|r| r.value.as_ref()));
-        self.policy += steps(report.and_then(|r| r.policy.as_ref()));
+impl TrainReport {
+    /// Optimiser steps of all fits.
+    pub fn steps(&self) -> u64 {
+        let fits = [&self.joint, &self.value, &self.policy];
+        fits.into_iter().flatten().map(|f| f.steps as u64).sum()
     }
 }
 
 /// Where in a run a train phase stands.
 pub(super) struct Place<'a> {
     pub iteration: u64,
-    pub first_steps: Steps,
+    /// Optimiser steps of earlier iterations, so that curves go on where they ended.
+    pub first_step: u64,
+    /// The policy that the run started from.
+    pub base: &'a Decoder,
     pub monitor: &'a Monitor,
     /// For the checkpoints of fits that are not finished.
     pub folder: &'a Path,
     pub stop: &'a Stop,
+    /// Whether the fits take the terminal.
+    pub dashboard: bool,
 }
+
+/// Solution tokens at which the policy is compared with the base: enough for a steady mean, and a few
+/// seconds' work for a real model on a CPU.
+const DRIFT_POSITIONS: usize = 512;
 
 /// Fits the networks of `checkpoint` to `trees`.
 pub(super) fn learn(
@@ -67,11 +70,23 @@ pub(super) fn learn(
             .monitor
             .line("no question was solved: the policy stays as it is");
     }
+    let (monitor, first_step) = (place.monitor, place.first_step);
+    let base = place.base;
     let fits = Fits { recipe, place };
-    match recipe.learn.mode {
-        Mode::Joint if !solutions.is_empty() => fits.joint(checkpoint, &values, &solutions),
-        Mode::Joint | Mode::Separate => fits.separate(checkpoint, &values, &solutions),
+    let (checkpoint, mut report) = match recipe.learn.mode {
+        Mode::Joint if !solutions.is_empty() => fits.joint(checkpoint, &values, &solutions)?,
+        Mode::Joint | Mode::Separate => fits.separate(checkpoint, &values, &solutions)?,
+    };
+    // The first solutions are those of the first iteration: the same ones every time.
+    report.drift = drift(&checkpoint.policy, base, &solutions, DRIFT_POSITIONS);
+    if let Some(drift) = report.drift {
+        let figures = [
+            ("policy/kl_to_base", drift.kl_to_base),
+            ("policy/entropy", drift.entropy),
+        ];
+        monitor.scalars(&figures, first_step + report.steps());
     }
+    Ok((checkpoint, report))
 }
 
 struct Fits<'a> {
@@ -84,14 +99,14 @@ impl Fits<'_> {
     fn fit<T>(
         &self,
         name: &str,
-        first_step: u64,
         fit: impl FnOnce(&Context<'_>) -> Result<T, train::Error>,
     ) -> Result<T, Error> {
         let folder = self.place.folder.join(name);
         Ok(fit(&Context {
-            first_step,
+            first_step: self.place.first_step,
             folder: Some(&folder),
             stop: self.place.stop.clone(),
+            dashboard: self.place.dashboard,
             ..Context::new(self.place.monitor)
         })?)
     }
@@ -114,8 +129,7 @@ impl Fits<'_> {
             ..self.recipe.joint.clone()
         };
         let (policy, head) = (&checkpoint.policy, value.head());
-        let first_step = self.place.first_steps.joint;
-        let (policy, head, report) = self.fit("joint", first_step, |context| {
+        let (policy, head, report) = self.fit("joint", |context| {
             fit_joint::fit_joint(policy, head, values, solutions, &params, context)
         })?;
         checkpoint.policy = policy;
@@ -146,8 +160,7 @@ impl Fits<'_> {
                 seed: self.seed(self.recipe.policy.seed),
                 ..self.recipe.policy.clone()
             };
-            let first_step = self.place.first_steps.policy;
-            let (policy, fitted) = self.fit("policy", first_step, |context| {
+            let (policy, fitted) = self.fit("policy", |context| {
                 fit_policy::fit_policy(&checkpoint.policy, solutions, &params, context)
             })?;
             checkpoint.policy = policy;
@@ -178,8 +191,7 @@ impl Fits<'_> {
             Value::Separate { trunk, head } => (trunk, head),
             Value::Shared(head) => (checkpoint.policy.clone(), head),
         };
-        let first_step = self.place.first_steps.value;
-        let (trunk, head, fitted) = self.fit("value", first_step, |context| {
+        let (trunk, head, fitted) = self.fit("value", |context| {
             fit_value::fit_value(&trunk, &head, values, &params, context)
         })?;
         checkpoint.value = Some(match params.kind {

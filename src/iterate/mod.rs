@@ -4,6 +4,7 @@
 //! names the phase to go on at, is written last. Killing the process and running the same command
 //! again goes on there.
 
+mod announce;
 mod folder;
 pub mod inspect;
 mod learn;
@@ -27,6 +28,7 @@ use burn::tensor::Device;
 use folder::Folder;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Why the loop stopped.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +103,7 @@ pub struct Run {
     device: Device,
     monitor: Monitor,
     stop: Stop,
+    dashboard: bool,
     task: Arc<dyn Task>,
     base: Checkpoint,
     tokenizer: Arc<Tokenizer>,
@@ -168,6 +171,7 @@ impl Run {
             device: device.clone(),
             monitor: Monitor::silent(),
             stop: Stop::default(),
+            dashboard: false,
             task,
             tokenizer: Arc::new(base.tokenizer.clone()),
             base,
@@ -195,6 +199,11 @@ impl Run {
         Run { stop, ..self }
     }
 
+    /// Gives the terminal to burn-train's dashboard while the networks train.
+    pub fn with_dashboard(self, dashboard: bool) -> Run {
+        Run { dashboard, ..self }
+    }
+
     /// Runs every unfinished phase; `each` sees an iteration as soon as it is evaluated, those
     /// that an earlier process finished first.
     ///
@@ -204,6 +213,7 @@ impl Run {
         let dir = self.folder.dir.clone();
         let iterations = self.recipe.rounds.iterations;
         let mut state = IterationState::read(&dir, &self.recipe)?.reopen(iterations);
+        announce::start(&self.recipe, &dir, &self.monitor);
         self.repair(&mut state)?;
         let mut outcomes = Vec::new();
         let evaluated = match state.phase {
@@ -217,7 +227,14 @@ impl Run {
         while state.phase != Phase::Done {
             self.stop.check()?;
             let iteration = state.iteration;
+            let start = Instant::now();
             self.phase(iteration, state.phase)?;
+            let tag = format!("time/{}_s", state.phase.name());
+            let seconds = start.elapsed().as_secs_f64();
+            self.monitor.scalar(&tag, u64::from(iteration), seconds);
+            if state.phase == Phase::Evaluate && iteration == iterations {
+                announce::end(&self.monitor);
+            }
             self.monitor.flush()?;
             if state.phase == Phase::Evaluate {
                 outcomes.push(self.outcome(iteration)?);
@@ -341,10 +358,11 @@ impl Run {
         for past in first..=iteration {
             trees.extend(trace::read_dir(&self.iteration_dir(past).join("traces"))?);
         }
-        let mut first_steps = learn::Steps::default();
+        let mut first_step = 0;
         for past in 1..iteration {
-            let report = state::read_json(&self.iteration_dir(past).join("train.json"))?;
-            first_steps.add(report.as_ref());
+            let report: Option<TrainReport> =
+                state::read_json(&self.iteration_dir(past).join("train.json"))?;
+            first_step += report.map_or(0, |report| report.steps());
         }
         let (checkpoint, report) = learn::learn(
             self.checkpoint(iteration - 1)?,
@@ -352,10 +370,12 @@ impl Run {
             &self.recipe,
             learn::Place {
                 iteration: u64::from(iteration),
-                first_steps,
+                first_step,
+                base: &self.base.policy,
                 monitor: &self.monitor,
                 folder: &dir.join("fits"),
                 stop: &self.stop,
+                dashboard: self.dashboard,
             },
         )?;
         checkpoint.save(&dir.join("checkpoint"), StoredType::F32)?;

@@ -20,6 +20,18 @@ pub enum Phase {
     Done,
 }
 
+impl Phase {
+    /// As in tags and in `state.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Collect => "collect",
+            Phase::Train => "train",
+            Phase::Evaluate => "evaluate",
+            Phase::Done => "done",
+        }
+    }
+}
+
 /// The phase to go on at, and what the finished ones left. Only the loop writes it, and last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,7 +8,13 @@ use super::console::{Console, Progress, Stderr};
 use super::json_lines::{JsonLines, StdoutLines};
 use super::sink::{Error, Sink};
 use super::tensorboard::EventFile;
-use super::{Event, Histogram};
+use super::{Event, Histogram, Picture};
+
+/// Step of what is reported several times in an iteration, so that the curves of all iterations
+/// follow each other: a thousand steps an iteration, `part` of them done.
+pub fn step_in(iteration: u32, part: usize) -> u64 {
+    1000 * u64::from(iteration) + part.min(999) as u64
+}
 
 /// A cheap, cloneable handle to the sinks of a run; any thread may report.
 #[derive(Clone)]
@@ -72,6 +78,15 @@ impl Monitor {
                 histogram,
             });
         }
+    }
+
+    /// Reports a picture.
+    pub fn picture(&self, tag: &str, step: u64, picture: Picture) {
+        self.record(&Event::Picture {
+            tag: tag.to_owned(),
+            step,
+            picture,
+        });
     }
 
     /// Hands an event to every sink that still works.

@@ -138,6 +138,8 @@ fn lines(time: f64, event: &Event) -> String {
             });
             line(time, tag, *step, value)
         }
+        // Only TensorBoard shows these.
+        Event::Picture { .. } | Event::Layout(_) | Event::Start(_) | Event::End => String::new(),
     }
 }
 

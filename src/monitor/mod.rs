@@ -1,4 +1,4 @@
-//! What a run reports while it works: scalars, texts and histograms go as
+//! What a run reports while it works: scalars, texts, histograms and pictures go as
 //! [`Event`]s to every open sink (TensorBoard, a JSON lines file), progress and
 //! log lines to the console.
 //!
@@ -29,11 +29,14 @@
 //! Every event reaches the operating system before the call returns: a process
 //! that is killed loses none, and TensorBoard sees each one at once.
 
+mod canvas;
 mod console;
 mod event;
 mod handle;
 mod histogram;
 mod json_lines;
+mod overview;
+mod picture;
 mod proto;
 mod seen;
 mod sink;
@@ -41,6 +44,8 @@ mod tensorboard;
 
 pub use console::{Progress, Stderr};
 pub use event::Event;
-pub use handle::{Builder, Monitor};
+pub use handle::{Builder, Monitor, step_in};
 pub use histogram::Histogram;
+pub use overview::{Category, Chart, Layout, Lines, Setting, Start};
+pub use picture::{Bin, Branch, Picture};
 pub use sink::Error;

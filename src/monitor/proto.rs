@@ -3,7 +3,8 @@
 //! crates that it does not re-export. Field numbers are those of TensorFlow's
 //! `event.proto`, `summary.proto`, `tensor.proto` and `tensor_shape.proto`.
 
-use super::{Event, Histogram};
+use super::seen::{END, EXPERIMENT, LAYOUT, START};
+use super::{Category, Event, Histogram, Layout, Lines, Picture, Setting, Start};
 
 /// A message under construction. Fields are written in the order of the calls.
 #[derive(Default)]
@@ -85,6 +86,30 @@ pub(super) fn event(time: f64, event: &Event) -> Vec<u8> {
                 .bytes(1, tag.as_bytes())
                 .message(5, buckets(histogram));
             (step, Message::default().message(1, value))
+        }
+        Event::Picture { tag, step, picture } => {
+            let value = Message::default()
+                .bytes(1, tag.as_bytes())
+                .message(4, image(picture));
+            (step, Message::default().message(1, value))
+        }
+        Event::Layout(charts) => {
+            let value = Message::default()
+                .bytes(1, LAYOUT.as_bytes())
+                .message(8, bytes_tensor(&layout(charts).0))
+                .message(9, plugin("custom_scalars"));
+            (&0, Message::default().message(1, value))
+        }
+        Event::Start(start) => {
+            let summary = Message::default()
+                .message(1, hparams(EXPERIMENT, 2, experiment(start)))
+                .message(1, hparams(START, 3, session_start(start, time)));
+            (&0, summary)
+        }
+        Event::End => {
+            const SUCCESS: u64 = 1;
+            let end = Message::default().int(1, SUCCESS).double(2, time);
+            (&0, Message::default().message(1, hparams(END, 4, end)))
         }
     };
     Message::default()
@@ -182,14 +207,117 @@ fn buckets(histogram: &Histogram) -> Message {
         .doubles(7, histogram.counts.iter().map(|&c| c as f64))
 }
 
+/// `Summary.Image` in RGB.
+fn image(picture: &Picture) -> Message {
+    const RGB: u64 = 3;
+    Message::default()
+        .int(1, u64::from(picture.height))
+        .int(2, u64::from(picture.width))
+        .int(3, RGB)
+        .bytes(4, &picture.png)
+}
+
+/// `Layout` of the custom scalars plugin.
+fn layout(layout: &Layout) -> Message {
+    layout
+        .categories
+        .iter()
+        .fold(Message::default(), |message, category| {
+            message.message(2, charts(category))
+        })
+}
+
+fn charts(category: &Category) -> Message {
+    let message = Message::default().bytes(1, category.title.as_bytes());
+    category.charts.iter().fold(message, |message, chart| {
+        let title = Message::default().bytes(1, chart.title.as_bytes());
+        message.message(
+            2,
+            match &chart.lines {
+                Lines::Plain(tags) => title.message(2, strings(1, tags)),
+                Lines::Intervals(series) => {
+                    let series = series.iter().fold(Message::default(), |all, tags| {
+                        let one = (1..)
+                            .zip(tags)
+                            .fold(Message::default(), |one, (field, tag)| {
+                                one.bytes(field, tag.as_bytes())
+                            });
+                        all.message(1, one)
+                    });
+                    title.message(3, series)
+                }
+            },
+        )
+    })
+}
+
+fn strings(field: u64, texts: &[String]) -> Message {
+    texts.iter().fold(Message::default(), |message, text| {
+        message.bytes(field, text.as_bytes())
+    })
+}
+
+/// A value whose metadata holds `HParamsPluginData { <field>: content }`, which is where that plugin
+/// looks; its tensor is empty.
+fn hparams(tag: &str, field: u64, content: Message) -> Message {
+    const DT_FLOAT: u64 = 1;
+    let data = Message::default().message(field, content);
+    let plugin = Message::default().bytes(1, b"hparams").message(2, data);
+    let shape = Message::default().message(2, Message::default().int(1, 0));
+    Message::default()
+        .bytes(1, tag.as_bytes())
+        .message(8, Message::default().int(1, DT_FLOAT).message(2, shape))
+        .message(9, Message::default().message(1, plugin))
+}
+
+/// `Experiment`: names and types of the settings, and the metrics.
+fn experiment(start: &Start) -> Message {
+    let mut message = Message::default();
+    for (name, setting) in &start.settings {
+        let kind = match setting {
+            Setting::Text(_) => 1,
+            Setting::Flag(_) => 2,
+            Setting::Number(_) => 3,
+        };
+        let info = Message::default().bytes(1, name.as_bytes()).int(4, kind);
+        message = message.message(4, info);
+    }
+    for tag in &start.metrics {
+        let name = Message::default().bytes(2, tag.as_bytes());
+        message = message.message(5, Message::default().message(1, name));
+    }
+    message
+}
+
+/// `SessionStartInfo`.
+fn session_start(start: &Start, time: f64) -> Message {
+    let mut message = Message::default();
+    for (name, setting) in &start.settings {
+        let value = match setting {
+            Setting::Number(x) => Message::default().double(2, *x),
+            Setting::Text(text) => Message::default().bytes(3, text.as_bytes()),
+            Setting::Flag(on) => Message::default().int(4, u64::from(*on)),
+        };
+        let entry = Message::default()
+            .bytes(1, name.as_bytes())
+            .message(2, value);
+        message = message.message(1, entry);
+    }
+    message.bytes(4, start.name.as_bytes()).double(5, time)
+}
+
 /// `TensorProto` of type DT_STRING and shape `[1]`, which is what the text plugin shows.
 fn string_tensor(text: &str) -> Message {
+    bytes_tensor(text.as_bytes())
+}
+
+fn bytes_tensor(bytes: &[u8]) -> Message {
     const DT_STRING: u64 = 7;
     let shape = Message::default().message(2, Message::default().int(1, 1));
     Message::default()
         .int(1, DT_STRING)
         .message(2, shape)
-        .bytes(8, text.as_bytes())
+        .bytes(8, bytes)
 }
 
 /// `SummaryMetadata { plugin_data { plugin_name } }`.

@@ -5,6 +5,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::Event;
 
+/// Tags under which TensorBoard looks for a run's layout, settings and end.
+pub(super) const LAYOUT: &str = "custom_scalars__config__";
+pub(super) const EXPERIMENT: &str = "_hparams_/experiment";
+pub(super) const START: &str = "_hparams_/session_start_info";
+pub(super) const END: &str = "_hparams_/session_end_info";
+
 /// Tags and steps that earlier processes reported. A run that is resumed does some work again and
 /// comes to the same figures; they must not show twice.
 #[derive(Debug, Default)]
@@ -30,9 +36,12 @@ impl Seen {
                     values,
                 })
             }
-            Event::Text { tag, step, .. } | Event::Histogram { tag, step, .. } => {
-                is_new(tag, *step).then(|| event.clone())
-            }
+            Event::Text { tag, step, .. }
+            | Event::Histogram { tag, step, .. }
+            | Event::Picture { tag, step, .. } => is_new(tag, *step).then(|| event.clone()),
+            Event::Layout(_) => is_new(LAYOUT, 0).then(|| event.clone()),
+            Event::Start(_) => is_new(START, 0).then(|| event.clone()),
+            Event::End => is_new(END, 0).then(|| event.clone()),
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Driver<'a> {
     pub seed: u64,
     pub simulations: u32,
     pub correct_simulations: u32,
+    /// Simulations that needed no forward pass.
+    pub memo_hits: u32,
 }
 
 /// What a leaf waits for.
@@ -100,15 +102,20 @@ impl Driver<'_> {
     /// Runs `count` simulations at once, in rounds: every round forwards what all leaves in
     /// flight ask for, so the result depends on their number only, never on timing.
     async fn simulate(&mut self, count: usize) -> Result<(), Error> {
-        let mut leaves: Vec<Leaf> = (0..count).map(|_| self.tree.select()).collect();
+        // Each with whether it has had a forward pass.
+        let mut leaves: Vec<(Leaf, bool)> =
+            (0..count).map(|_| (self.tree.select(), false)).collect();
         while !leaves.is_empty() {
             let mut working = Vec::new();
             let mut waiting = Vec::new();
-            for mut leaf in leaves {
+            for (mut leaf, forwarded) in leaves {
                 match self.next(&mut leaf) {
-                    Next::Return(value) => self.finish(leaf, value),
+                    Next::Return(value) => {
+                        self.memo_hits += u32::from(!forwarded);
+                        self.finish(leaf, value);
+                    }
                     Next::Work(work) => working.push((leaf, work)),
-                    Next::Wait => waiting.push(leaf),
+                    Next::Wait => waiting.push((leaf, forwarded)),
                 }
             }
             let jobs = working.iter().map(|(_, work)| self.play(work)).collect();
@@ -117,7 +124,7 @@ impl Driver<'_> {
             for ((leaf, work), played) in working.into_iter().zip(played) {
                 match self.record(&work, played) {
                     Some(value) => self.finish(leaf, value),
-                    None => leaves.push(leaf),
+                    None => leaves.push((leaf, true)),
                 }
             }
             leaves.extend(waiting);

@@ -107,6 +107,7 @@ impl Policy {
             seed: 0,
             simulations: 0,
             correct_simulations: 0,
+            memo_hits: 0,
         };
         let end = match params.form {
             GuidedForm::Whole => {

@@ -25,6 +25,8 @@ pub struct Searched {
     pub tree: Tree,
     pub ledger: Ledger,
     pub simulations: u32,
+    /// Simulations that needed no forward pass, because their leaf was known already.
+    pub memo_hits: u32,
     /// Whether the policy's greedy solution is right, where it was played.
     pub solved_greedily: Option<bool>,
 }
@@ -87,6 +89,7 @@ pub async fn search_problem(
         seed,
         simulations: 0,
         correct_simulations: 0,
+        memo_hits: 0,
     };
     if let Some((played, outcome)) = greedy {
         driver.plant(played, outcome);
@@ -102,6 +105,7 @@ pub async fn search_problem(
         tree: driver.tree,
         ledger: driver.ledger,
         simulations: driver.simulations,
+        memo_hits: driver.memo_hits,
         solved_greedily,
     })
 }

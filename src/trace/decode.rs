@@ -144,6 +144,7 @@ struct Rows {
     prompt_tokens: Lists<u32>,
     forward_tokens: Vec<Option<u64>>,
     simulations: Vec<Option<u32>>,
+    memo_hits: Vec<Option<u32>>,
     solved_greedily: Vec<Option<bool>>,
     failure: Vec<Option<String>>,
 }
@@ -179,6 +180,7 @@ impl Rows {
             prompt_tokens: Lists::u32s(frame, "prompt_tokens")?,
             forward_tokens: u64s("forward_tokens")?,
             simulations: u32s("simulations")?,
+            memo_hits: u32s("memo_hits")?,
             solved_greedily: bools("solved_greedily")?,
             failure: strings("failure")?,
         })
@@ -194,6 +196,7 @@ impl Rows {
             prompt: self.prompt_tokens.get(row),
             forward_tokens: self.forward_tokens[row].unwrap_or_default(),
             simulations: self.simulations[row].unwrap_or_default(),
+            memo_hits: self.memo_hits[row].unwrap_or_default(),
             solved_greedily: self.solved_greedily[row],
             failure: self.failure[row].clone(),
             nodes: Vec::new(),

@@ -40,6 +40,7 @@ pub(super) fn frame(trees: &[TreeRecord]) -> PolarsResult<DataFrame> {
             root(row).map(|t| t.forward_tokens)
         }),
         column(&rows, "simulations", |row| root(row).map(|t| t.simulations)),
+        column(&rows, "memo_hits", |row| root(row).map(|t| t.memo_hits)),
         column(&rows, "solved_greedily", |row| {
             root(row).and_then(|t| t.solved_greedily)
         }),

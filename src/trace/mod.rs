@@ -34,6 +34,7 @@
 //! | `prompt_tokens` | list of u32, root row | the root's context: the prompt, then `root_depth` generated tokens |
 //! | `forward_tokens` | u64, root row | tokens that the tree sent through the model |
 //! | `simulations` | u32, root row | simulations that ran |
+//! | `memo_hits` | u32, root row | those of them that needed no forward pass |
 //! | `solved_greedily` | bool, root row, nullable | whether greedy decoding answers correctly, if tried |
 //! | `failure` | string, root row, nullable | why the question could not be searched |
 

@@ -19,6 +19,8 @@ pub struct TreeRecord {
     pub forward_tokens: u64,
     /// Simulations that ran.
     pub simulations: u32,
+    /// Those of them that needed no forward pass.
+    pub memo_hits: u32,
     /// Whether greedy decoding answers the question correctly, where it was tried.
     pub solved_greedily: Option<bool>,
     /// Why the question could not be searched; the tree is then its root alone.

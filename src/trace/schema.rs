@@ -4,7 +4,7 @@ use polars::prelude::DataType;
 
 /// Version of the columns of a shard and of the manifest. Any change to either
 /// raises it.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Name of the column that is checked before any other.
 pub(super) const VERSION_COLUMN: &str = "schema_version";
@@ -41,6 +41,7 @@ pub(super) fn columns() -> Vec<Column> {
         ("prompt_tokens", list(UInt32), true),
         ("forward_tokens", UInt64, true),
         ("simulations", UInt32, true),
+        ("memo_hits", UInt32, true),
         ("solved_greedily", Boolean, true),
         ("failure", String, true),
     ]

@@ -4,7 +4,7 @@ use super::batch::VisitWeight;
 use super::example::ValueExample;
 use super::learner::{Source, hidden_states};
 use super::loss::ValueLoss;
-use super::metrics::{Scored, auc, brier, ranking};
+use super::metrics::{Scored, auc, brier, ece, explained_variance, ranking, reliability};
 use super::passes::TokenPasses;
 use super::report::Assessment;
 use crate::model::{Decoder, ValueHead};
@@ -67,12 +67,14 @@ pub fn assess(
 ) -> Assessment {
     let logits = logits(trunk, head, examples);
     let (mut total, mut weights) = (0.0, 0.0);
+    let mut items = Vec::new();
     let mut by_depth: [Vec<Scored>; 4] = Default::default();
     for (example, row) in examples.iter().zip(&logits) {
         for ((&x, &target), &visits) in row.iter().zip(&example.targets).zip(&example.weights) {
             let w = f64::from(weight.of(visits));
             total += w * loss.of(x, f64::from(target));
             weights += w;
+            items.push(((x / 2.0).tanh(), f64::from(target), w));
         }
         let last = row.len() - 1;
         let places = [0, last / 3, 2 * last / 3, last];
@@ -89,10 +91,14 @@ pub fn assess(
     };
     let pooled: Vec<(f64, bool)> = by_depth.iter().flat_map(|d| scores(d)).collect();
     let probabilities: Vec<(f64, bool)> = pooled.iter().map(|s| ((s.0 + 1.0) / 2.0, s.1)).collect();
+    let bins = reliability(&probabilities);
     Assessment {
         trajectories: examples.len(),
         loss: (weights > 0.0).then(|| total / weights),
         brier: brier(&probabilities),
+        ece: ece(&bins),
+        explained_variance: explained_variance(&items),
+        reliability: bins,
         auc: auc(&pooled),
         auc_by_depth: by_depth.each_ref().map(|d| auc(&scores(d))),
         ranking: by_depth.each_ref().map(|d| ranking(d)),

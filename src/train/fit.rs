@@ -1,12 +1,13 @@
 //! What all fits share: one run of burn-train's supervised training.
 
 use super::checkpointer::{self, History, PartFile};
+use super::dashboard::Curve;
 use super::error::Error;
 use super::feed::{StepLoader, ValidLoader};
 use super::learner::{Batch, Objective, Shared, State, Trainee};
 use super::optimiser::{self, Settings};
 use super::passes::Passes;
-use super::report::{Feed, FitReport, StepMetric, Totals, ValidMetric, lock};
+use super::report::{Feed, FitReport, StepMetric, Tags, Totals, ValidMetric, lock};
 use super::schedule::Schedule;
 use super::silent::Silent;
 use crate::model::{Decoder, ValueHead};
@@ -16,6 +17,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::store::ModuleRecord;
 use burn::tensor::Tensor;
 use burn_train::checkpoint::{Checkpointer, KeepLastNCheckpoints};
+use burn_train::renderer::default_renderer;
 use burn_train::{Interrupter, Learner, SupervisedTraining};
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
@@ -34,6 +36,9 @@ pub struct Context<'a> {
     pub first_step: u64,
     /// Ends the fit early, with a checkpoint and [`Error::Stopped`].
     pub stop: Stop,
+    /// Whether burn-train's dashboard takes the terminal while the fit runs. Whoever ends the fit
+    /// there asks `stop`.
+    pub dashboard: bool,
 }
 
 impl<'a> Context<'a> {
@@ -44,6 +49,7 @@ impl<'a> Context<'a> {
             folder: None,
             first_step: 0,
             stop: Stop::default(),
+            dashboard: false,
         }
     }
 }
@@ -60,8 +66,7 @@ pub(crate) struct Job {
     pub checkpoint_every: usize,
     pub passes: Arc<dyn Passes>,
     pub valid: Vec<Batch>,
-    /// Prefix of the reported tags.
-    pub prefix: &'static str,
+    pub tags: Tags,
     pub trunk: Option<Decoder>,
     pub head: Option<ValueHead>,
 }
@@ -84,9 +89,11 @@ pub(crate) fn run(
     };
     let done = past.steps.len().min(job.steps);
     let interrupter = Interrupter::new();
-    let bar = context
-        .monitor
-        .progress(&format!("{fit} fit"), job.steps as u64);
+    let name = format!("{fit} fit");
+    let bar = match context.dashboard {
+        true => Monitor::silent().progress(&name, job.steps as u64),
+        false => context.monitor.progress(&name, job.steps as u64),
+    };
     let history = Arc::new(Mutex::new(past.clone()));
     let shared = Shared {
         objective: job.objective,
@@ -103,7 +110,8 @@ pub(crate) fn run(
     let feed = Feed {
         monitor: context.monitor.clone(),
         bar: Arc::new(bar),
-        prefix: job.prefix,
+        tags: job.tags,
+        last: Arc::new(Mutex::new(Instant::now())),
         first_step: context.first_step,
         outbox: shared.outbox.clone(),
         totals: Arc::new(Mutex::new(Totals::default())),
@@ -138,12 +146,21 @@ pub(crate) fn run(
         Arc::new(valid),
     )
     .num_epochs(resumed + epochs)
-    .with_interrupter(interrupter)
+    .with_interrupter(interrupter.clone())
     .with_application_logger(None)
     .with_metric_logger(Silent)
-    .renderer(Box::new(Silent))
     .metric_train(StepMetric(feed.clone()))
     .metric_valid(ValidMetric(feed));
+    training = match context.dashboard {
+        true => training
+            .renderer(default_renderer(
+                interrupter,
+                Some(resumed).filter(|e| *e > 0),
+            ))
+            .metric_train_numeric(Curve::loss(&totals))
+            .metric_valid_numeric(Curve::valid_loss(&totals)),
+        false => training.renderer(Box::new(Silent)),
+    };
     if job.parts > 1 {
         training = training.grads_accumulation(job.parts);
     }
@@ -169,6 +186,9 @@ pub(crate) fn run(
         });
     }
     if lock(&history).steps.len() < job.steps {
+        if context.dashboard {
+            context.stop.ask();
+        }
         context.stop.check()?;
     }
     let totals = *lock(&totals);

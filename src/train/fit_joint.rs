@@ -9,7 +9,7 @@ use super::fit::{Context, Job, free, free_last_layers, run, step_count};
 use super::learner::{LOGITS_AT_ONCE, Objective};
 use super::loss::ValueLoss;
 use super::passes::{TokenPasses, pieces};
-use super::report::FitReport;
+use super::report::{FitReport, Tags};
 use super::schedule::Decay;
 use crate::model::{Decoder, ValueHead};
 use std::sync::Arc;
@@ -200,7 +200,10 @@ pub fn fit_joint(
                 .with_policy(solutions, policy_batch, steps, params.seed)
                 .with_values(values, value_batch, steps, params.seed)
         }),
-        prefix: "joint",
+        tags: Tags {
+            steps: "policy",
+            valid: "value",
+        },
         trunk: Some(free_last_layers(policy.clone(), params.last_layers)),
         head: Some(free(head.clone(), |_| true)),
     };

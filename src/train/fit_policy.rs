@@ -8,7 +8,7 @@ use super::fit::{Context, Job, free, free_last_layers, run, step_count};
 use super::learner::{LOGITS_AT_ONCE, Objective};
 use super::loss::ValueLoss;
 use super::passes::{TokenPasses, pieces};
-use super::report::FitReport;
+use super::report::{FitReport, Tags};
 use super::schedule::Decay;
 use crate::model::Decoder;
 use burn::module::{Lora, Module, ParamGroup};
@@ -187,7 +187,10 @@ pub fn fit_policy(
             pieces: pieces(policy, batch.div_ceil(parts)),
             ..TokenPasses::new(no_values).with_policy(train, batch, steps, params.seed)
         }),
-        prefix: "policy",
+        tags: Tags {
+            steps: "policy",
+            valid: "policy",
+        },
         trunk: Some(trunk),
         head: None,
     };

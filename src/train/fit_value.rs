@@ -9,7 +9,7 @@ use super::fit::{Context, Job, free, free_last_layers, run, step_count};
 use super::learner::{Batch, LOGITS_AT_ONCE, Objective, Source, hidden_states};
 use super::loss::ValueLoss;
 use super::passes::{HiddenPasses, TokenPasses, pieces};
-use super::report::FitReport;
+use super::report::{FitReport, Tags};
 use super::schedule::Decay;
 use crate::model::{Decoder, ValueHead};
 use burn::module::Module;
@@ -202,7 +202,10 @@ pub fn fit_value(
                     plan: plan(&vec![1; n], params.positions, steps, params.seed),
                 }),
                 valid,
-                prefix: "value",
+                tags: Tags {
+                    steps: "value",
+                    valid: "value",
+                },
                 trunk: None,
                 head: free_head,
             }
@@ -224,7 +227,10 @@ pub fn fit_value(
                     pieces: pieces(trunk, batch.div_ceil(parts)),
                     ..TokenPasses::new(weight).with_values(train, batch, steps, params.seed)
                 }),
-                prefix: "value",
+                tags: Tags {
+                    steps: "value",
+                    valid: "value",
+                },
                 trunk: Some(free_last_layers(trunk.clone(), params.last_layers)),
                 head: free_head,
             }

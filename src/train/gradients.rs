@@ -21,7 +21,8 @@ const WEIGHT: VisitWeight = VisitWeight {
     power: 0.5,
 };
 
-fn config() -> Config {
+/// A net small enough for differences.
+pub(super) fn config() -> Config {
     Config {
         architecture: Architecture::Qwen2,
         vocab_size: 11,

@@ -1,5 +1,6 @@
 //! How good a value is: plain f64 code over predictions and outcomes.
 
+use crate::monitor::Bin;
 use std::collections::BTreeMap;
 
 /// Mean squared difference between a probability and what happened (Brier, 1950). `None` without
@@ -10,6 +11,51 @@ pub fn brier(predictions: &[(f64, bool)]) -> Option<f64> {
         .map(|&(p, correct)| (p - f64::from(u8::from(correct))).powi(2))
         .sum();
     (!predictions.is_empty()).then(|| total / predictions.len() as f64)
+}
+
+/// `predictions` in ten bins of equal width, empty ones left out.
+pub fn reliability(predictions: &[(f64, bool)]) -> Vec<Bin> {
+    const BINS: usize = 10;
+    let mut sums = [(0.0, 0, 0); BINS];
+    for &(p, correct) in predictions {
+        let bin = ((p * BINS as f64) as usize).min(BINS - 1);
+        sums[bin].0 += p;
+        sums[bin].1 += usize::from(correct);
+        sums[bin].2 += 1;
+    }
+    sums.iter()
+        .filter(|(_, _, count)| *count > 0)
+        .map(|&(sum, correct, count)| Bin {
+            predicted: sum / count as f64,
+            share: correct as f64 / count as f64,
+            count,
+        })
+        .collect()
+}
+
+/// Expected calibration error (Naeini et al., 2015): how far prediction and share lie apart, averaged
+/// over the bins by their counts. `None` without data.
+pub fn ece(bins: &[Bin]) -> Option<f64> {
+    let total: usize = bins.iter().map(|bin| bin.count).sum();
+    let apart = |bin: &Bin| (bin.predicted - bin.share).abs() * bin.count as f64;
+    (total > 0).then(|| bins.iter().map(apart).sum::<f64>() / total as f64)
+}
+
+/// Share of the targets' variance that the predictions explain, `1 - Var(target - prediction) /
+/// Var(target)`, over items `(prediction, target, weight)`: 1 at best, 0 for a constant. `None` where
+/// the targets do not vary.
+pub fn explained_variance(items: &[(f64, f64, f64)]) -> Option<f64> {
+    let variance = |of: fn(&(f64, f64, f64)) -> f64| {
+        let weight: f64 = items.iter().map(|item| item.2).sum();
+        let mean = items.iter().map(|item| item.2 * of(item)).sum::<f64>() / weight;
+        items
+            .iter()
+            .map(|item| item.2 * (of(item) - mean).powi(2))
+            .sum::<f64>()
+            / weight
+    };
+    let whole = variance(|item| item.1);
+    (whole > 0.0).then(|| 1.0 - variance(|item| item.1 - item.0) / whole)
 }
 
 /// Area under the ROC curve: the chance that a random correct item scores above a random wrong one,
@@ -75,6 +121,36 @@ mod tests {
         assert_eq!(brier(&[]), None);
         let b = brier(&[(1.0, true), (0.5, false), (0.2, true)]).unwrap();
         assert!((b - (0.0 + 0.25 + 0.64) / 3.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn calibration_of_hand_made_numbers() {
+        assert_eq!(ece(&reliability(&[])), None);
+        let bins = reliability(&[(0.1, false), (0.14, true), (0.95, true), (1.0, true)]);
+        let bin = |predicted, share, count| Bin {
+            predicted,
+            share,
+            count,
+        };
+        assert_eq!(bins, [bin(0.12, 0.5, 2), bin(0.975, 1.0, 2)]);
+        let error = ece(&bins).unwrap();
+        assert!((error - (0.38 + 0.025) / 2.0).abs() < 1e-12, "{error}");
+    }
+
+    #[test]
+    fn explained_variance_of_hand_made_numbers() {
+        assert_eq!(explained_variance(&[]), None);
+        assert_eq!(explained_variance(&[(0.5, 1.0, 2.0)]), None);
+        let exact = [(1.0, 1.0, 1.0), (-1.0, -1.0, 3.0)];
+        assert_eq!(explained_variance(&exact), Some(1.0));
+        let constant = [(0.3, 1.0, 1.0), (0.3, -1.0, 3.0)];
+        assert!(explained_variance(&constant).unwrap().abs() < 1e-12);
+        // Targets 1 and 0, residuals 0.5 and -0.5: variances 1/4 and 1/4.
+        let items = [(0.5, 1.0, 1.0), (0.5, 0.0, 1.0), (0.5, 0.0, 0.0)];
+        assert!(explained_variance(&items).unwrap().abs() < 1e-12);
+        // Residuals 0.25 and -0.25: 1 - (1/16) / (1/4).
+        let items = [(0.75, 1.0, 1.0), (0.25, 0.0, 1.0)];
+        assert!((explained_variance(&items).unwrap() - 0.75).abs() < 1e-12);
     }
 
     #[test]

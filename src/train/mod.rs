@@ -13,6 +13,8 @@ mod assess;
 pub mod batch;
 mod check;
 mod checkpointer;
+mod dashboard;
+mod drift;
 mod error;
 pub mod example;
 mod feed;
@@ -33,6 +35,7 @@ pub mod schedule;
 mod silent;
 
 pub use assess::{assess, values};
+pub use drift::{Drift, drift};
 pub use error::Error;
 pub use example::{PolicyExample, ValueExample};
 pub use fit::Context;

@@ -2,10 +2,11 @@
 
 use super::checkpointer::History;
 use super::fit::Context;
-use crate::monitor::{Monitor, Progress};
+use crate::monitor::{Bin, Monitor, Picture, Progress};
 use burn::tensor::TensorReadError;
 use burn_train::metric::{Metric, MetricMetadata, MetricName, SerializedEntry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The places in a trajectory where values are judged: after the question, after a third and two
 /// thirds of the solution, and at its end.
@@ -21,6 +22,15 @@ pub struct Assessment {
     /// Mean squared error of `(value + 1) / 2` as a probability of a correct outcome, over the four
     /// depths.
     pub brier: Option<f64>,
+    /// Expected calibration error of the same.
+    #[serde(default)]
+    pub ece: Option<f64>,
+    /// Share of the variance of the targets at all positions that the value explains.
+    #[serde(default)]
+    pub explained_variance: Option<f64>,
+    /// The probabilities in bins.
+    #[serde(default)]
+    pub reliability: Vec<Bin>,
     /// Area under the ROC curve over the four depths together.
     pub auc: Option<f64>,
     /// The same at each of [`DEPTHS`].
@@ -30,7 +40,8 @@ pub struct Assessment {
 }
 
 impl Assessment {
-    /// Reports the figures as `value/brier`, `value/auc` and `value/ranking_<depth>`.
+    /// Reports the figures as `value/brier` and so on, rankings at other depths than the end as
+    /// `value/ranking_<depth>`, and the reliability diagram.
     pub(crate) fn report(&self, context: &Context<'_>, steps: usize) {
         let step = context.first_step + steps as u64;
         let tag = |name: &str, value: &Option<f64>| {
@@ -43,9 +54,16 @@ impl Assessment {
         tag("held_out_loss", &self.loss);
         tag("brier", &self.brier);
         tag("auc", &self.auc);
+        tag("ece", &self.ece);
+        tag("explained_variance", &self.explained_variance);
         for (depth, value) in DEPTHS.iter().zip(&self.ranking) {
-            tag(&format!("ranking_{depth}"), value);
+            match *depth {
+                "end" => tag("same_question_ranking", value),
+                depth => tag(&format!("ranking_{depth}"), value),
+            }
         }
+        let picture = Picture::reliability(&self.reliability);
+        context.monitor.picture("value/reliability", step, picture);
     }
 }
 
@@ -119,13 +137,22 @@ pub(crate) struct Totals {
     pub valid_loss: Option<f64>,
 }
 
+/// Under which heading a fit reports, `value` or `policy`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tags {
+    /// Its steps.
+    pub steps: &'static str,
+    /// Its validation.
+    pub valid: &'static str,
+}
+
 /// Feeds a [`Monitor`] from burn-train's metric thread, so that sinks never hold up a step.
 #[derive(Clone)]
 pub(crate) struct Feed {
     pub monitor: Monitor,
     pub bar: Arc<Progress>,
-    /// `value` or `policy`: the prefix of the tags.
-    pub prefix: &'static str,
+    pub tags: Tags,
+    pub last: Arc<Mutex<Instant>>,
     /// Step number of the first step, so that the curves of successive fits follow each other.
     pub first_step: u64,
     pub outbox: Arc<Mutex<Outbox>>,
@@ -160,7 +187,7 @@ impl Feed {
             totals.skipped += 1;
             let skipped = totals.skipped;
             drop(totals);
-            let tag = format!("{}/skipped", self.prefix);
+            let tag = format!("{}/skipped", self.tags.steps);
             self.monitor.scalar(&tag, step, skipped as f64);
             self.bar.inc(1);
             return;
@@ -173,10 +200,16 @@ impl Feed {
         totals.steps += 1;
         totals.tokens += report.tokens;
         totals.grad_norm += report.grad_norm;
-        let mean = totals.loss;
+        let (mean, skipped) = (totals.loss, totals.skipped);
         drop(totals);
-        let tag = |name: &str| format!("{}/{name}", self.prefix);
-        let mut values = vec![(tag("grad_norm"), report.grad_norm), (tag("lr"), report.lr)];
+        let tag = |name: &str| format!("{}/{name}", self.tags.steps);
+        let took = std::mem::replace(&mut *lock(&self.last), Instant::now()).elapsed();
+        let mut values = vec![
+            (tag("grad_norm"), report.grad_norm),
+            (tag("lr"), report.lr),
+            (tag("skipped"), skipped as f64),
+            ("perf/train_step_ms".into(), 1e3 * took.as_secs_f64()),
+        ];
         match (report.policy_loss, report.value_loss) {
             (Some(policy), Some(value)) => {
                 values.push(("policy/loss".into(), policy));
@@ -209,7 +242,7 @@ impl Feed {
         drop(totals);
         let step = self.first_step + done as u64;
         self.monitor
-            .scalar(&format!("{}/valid_loss", self.prefix), step, mean);
+            .scalar(&format!("{}/valid_loss", self.tags.valid), step, mean);
         done
     }
 }

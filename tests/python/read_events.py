@@ -4,10 +4,14 @@
 """
 
 import json
+import struct
 import sys
 
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.backend.event_processing import plugin_event_accumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
+from google.protobuf import json_format
 from tensorboard.util import tensor_util
 
 directory = sys.argv[1]
@@ -33,6 +37,23 @@ def tensors(tag):
     ]
 
 
+def plain_text(plugin, tag, value):
+    """What a plugin shows, as JSON."""
+    if plugin == "images":
+        width, height, *files = value
+        for file in files:
+            assert file[:8] == b"\x89PNG\r\n\x1a\n", tag
+            assert struct.unpack(">II", file[16:24]) == (int(width), int(height)), tag
+        return [int(width), int(height), len(files)]
+    if plugin == "custom_scalars":
+        return json_format.MessageToDict(layout_pb2.Layout.FromString(value[0]))
+    if plugin == "hparams":
+        content = served.SummaryMetadata(tag).plugin_data.content
+        data = plugin_data_pb2.HParamsPluginData.FromString(content)
+        return json_format.MessageToDict(data)
+    return text(value)
+
+
 def text(value):
     if isinstance(value, list):
         return [text(item) for item in value]
@@ -44,7 +65,9 @@ for plugin in sorted(served.ActivePlugins()):
     found["plugins"][plugin] = sorted(served.PluginTagToContent(plugin))
     for tag in found["plugins"][plugin]:
         rows = tensors(tag)
-        found["tensors"][tag] = [{**row, "value": text(row["value"])} for row in rows]
+        found["tensors"][tag] = [
+            {**row, "value": plain_text(plugin, tag, row["value"])} for row in rows
+        ]
 found["scalars"] = {
     tag: [[event.step, event.value] for event in plain.Scalars(tag)]
     for tag in plain.Tags()["scalars"]
