@@ -6,7 +6,7 @@
 //!
 //! Modules, ground floor first (imports go down only): [`guard`], [`stop`], [`task`], [`tree`], [`trace`], [`monitor`];
 //! [`model`]; [`engine`], [`train`]; [`search`]; [`collect`], [`evaluate`]; [`recipe`];
-//! [`iterate`]; [`cli`].
+//! [`iterate`]; [`view`]; [`cli`].
 
 pub mod cli;
 pub mod collect;
@@ -23,3 +23,4 @@ pub mod task;
 pub mod trace;
 pub mod train;
 pub mod tree;
+pub mod view;
