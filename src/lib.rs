@@ -6,7 +6,7 @@
 //!
 //! Modules, ground floor first (imports go down only): [`guard`], [`memory`], [`stop`],
 //! [`task`], [`tree`], [`trace`], [`monitor`]; [`model`]; [`engine`], [`train`]; [`search`]; [`collect`],
-//! [`evaluate`]; [`recipe`]; [`iterate`]; [`cli`].
+//! [`evaluate`]; [`recipe`]; [`iterate`]; [`view`]; [`cli`].
 
 pub mod cli;
 pub mod collect;
@@ -24,3 +24,4 @@ pub mod task;
 pub mod trace;
 pub mod train;
 pub mod tree;
+pub mod view;

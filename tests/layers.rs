@@ -31,7 +31,8 @@ const FLOORS: &[(&str, u32)] = &[
     ("evaluate", 4),
     ("recipe", 5),
     ("iterate", 6),
-    ("cli", 7),
+    ("view", 7),
+    ("cli", 8),
 ];
 const FREE: &[&str] = &["main", "lib"];
 

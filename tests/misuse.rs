@@ -497,7 +497,7 @@ fn data(b: &mut Bench) {
     let folder = b.path(&format!("data-{}", b.count));
     std::fs::create_dir_all(&folder).unwrap();
     Table::new()
-        .column_str("problem", vec!["1 + 1?".into()])
+        .column_str("problem", vec!["1 + 1?".to_owned()])
         .column_u64("solution", vec![2])
         .write(&folder.join("train.parquet"))
         .unwrap();
@@ -592,7 +592,6 @@ fn run_folders(b: &mut Bench) {
         "exporting from a run whose checkpoint was deleted",
         &["export", "policy", half, "--out", out],
     );
-    b.case("showing a run with a torn evaluation", &["show", half]);
     b.case(
         "showing what is no run",
         &["show", nothing.to_str().unwrap()],

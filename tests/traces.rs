@@ -245,13 +245,13 @@ fn another_schema_version_is_refused() {
 
     let shard = dir.path().join("other.parquet");
     tokenzero::trace::table::Table::new()
-        .column_u64("schema_version", vec![2, 9])
+        .column_u64("schema_version", vec![3, 9])
         .write(&shard)
         .unwrap();
     let error = read_shard(&shard).unwrap_err().to_string();
     assert!(error.contains("schema version 9"), "{error}");
     tokenzero::trace::table::Table::new()
-        .column_u64("schema_version", vec![2])
+        .column_u64("schema_version", vec![3])
         .write(&shard)
         .unwrap();
     let error = read_shard(&shard).unwrap_err().to_string();

@@ -13,6 +13,7 @@ mod run;
 mod show;
 mod signals;
 mod table;
+mod view;
 
 use clap::{Parser, Subcommand};
 use signals::Signals;
@@ -55,6 +56,8 @@ enum Verb {
     Show(show::ShowArgs),
     /// Compare two runs: their recipes, and their answers question by question.
     Diff(show::DiffArgs),
+    /// Make one HTML page of a run: curves, evaluations, the value's reliability, search trees.
+    View(view::Args),
     /// Export the policy or the value net of a run as a Hugging Face directory.
     Export(export::Args),
 }
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         | Verb::Grade(_)
         | Verb::Show(_)
         | Verb::Diff(_)
+        | Verb::View(_)
         | Verb::Export(_) => Signals::default(),
         _ => Signals::catch(),
     };
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Verb::Grade(args) => grade::run(args),
         Verb::Show(args) => show::show(args),
         Verb::Diff(args) => show::diff(args),
+        Verb::View(args) => view::run(args),
         Verb::Export(args) => export::run(args),
     });
     match result {

@@ -2,7 +2,6 @@
 
 use super::{common, table};
 use crate::evaluate::statistics::McNemar;
-use crate::iterate::Phase;
 use crate::iterate::inspect::{self, Inspection};
 use miette::{IntoDiagnostic, Result, miette};
 use std::path::{Path, PathBuf};
@@ -24,7 +23,7 @@ pub(super) struct DiffArgs {
 
 pub(super) fn show(args: ShowArgs) -> Result<()> {
     let run = inspect::inspect(&args.run).into_diagnostic()?;
-    common::print(&format!("{}: {}", args.run.display(), standing(&run)))?;
+    common::print(&format!("{}: {}", args.run.display(), run.standing()))?;
     if let Some(last) = &run.last {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -52,26 +51,6 @@ pub(super) fn show(args: ShowArgs) -> Result<()> {
     }
     common::print("")?;
     common::print(&table::methods(&last.evaluation, &first.evaluation))
-}
-
-/// Where a run stands, in a phrase.
-fn standing(run: &Inspection) -> String {
-    let (iteration, phase) = run
-        .state
-        .as_ref()
-        .map_or((0, Phase::Evaluate), |s| (s.iteration, s.phase));
-    let doing = match phase {
-        Phase::Collect => "collecting",
-        Phase::Train => "training",
-        Phase::Evaluate => "evaluating",
-        Phase::Done => return format!("finished after iteration {iteration}"),
-    };
-    match &run.process {
-        Some(process) => format!("{doing} in iteration {iteration}, process {process}"),
-        None => format!(
-            "stopped while {doing} in iteration {iteration}; `tokenzero run` with its recipe goes on"
-        ),
-    }
 }
 
 pub(super) fn diff(args: DiffArgs) -> Result<()> {

@@ -1,6 +1,6 @@
 //! A look at a run from outside, while it runs or after; nothing is changed.
 
-use super::{Error, IterationState, Outcome, folder, iteration_dir, state};
+use super::{Error, IterationState, Outcome, Phase, folder, iteration_dir, state};
 use crate::evaluate::Evaluation;
 use crate::trace::{fs, table};
 use std::collections::BTreeMap;
@@ -31,6 +31,28 @@ pub struct LastEvent {
     pub time: f64,
     pub tag: String,
     pub step: u64,
+}
+
+impl Inspection {
+    /// Where the run stands, in a phrase.
+    pub fn standing(&self) -> String {
+        let (iteration, phase) = self
+            .state
+            .as_ref()
+            .map_or((0, Phase::Evaluate), |s| (s.iteration, s.phase));
+        let doing = match phase {
+            Phase::Collect => "collecting",
+            Phase::Train => "training",
+            Phase::Evaluate => "evaluating",
+            Phase::Done => return format!("finished after iteration {iteration}"),
+        };
+        match &self.process {
+            Some(process) => format!("{doing} in iteration {iteration}, process {process}"),
+            None => format!(
+                "stopped while {doing} in iteration {iteration}; `tokenzero run` with its recipe goes on"
+            ),
+        }
+    }
 }
 
 /// Looks at the run in `dir`.

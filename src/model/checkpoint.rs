@@ -95,6 +95,14 @@ impl Source {
             Source::Hub { repo, revision } => Ok(hub::fetch_model(repo, revision)?),
         }
     }
+
+    /// The local directory if it is there already; nothing is fetched.
+    pub fn local(&self) -> Option<PathBuf> {
+        match self {
+            Source::Path(dir) => Some(dir.clone()).filter(|dir| dir.is_dir()),
+            Source::Hub { repo, revision } => hub::cached_model(repo, revision),
+        }
+    }
 }
 
 /// A policy, its tokenizer, and a value net if there is one.

@@ -76,14 +76,25 @@ pub fn fetch_model(repo: &str, revision: &str) -> Result<PathBuf, HubError> {
     fetch(builder, Cache::from_env(), repo, revision)
 }
 
+/// The directory of a model that [`fetch_model`] has fetched before; the network is not asked.
+pub fn cached_model(repo: &str, revision: &str) -> Option<PathBuf> {
+    let spec = Repo::with_revision(repo.into(), RepoType::Model, revision.into());
+    is_name(repo).then(|| cached(&Cache::from_env(), &spec))?
+}
+
+/// Whether this is `owner/name`, with nothing that a path would take for its own.
+fn is_name(repo: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && !part.starts_with('.');
+    matches!(repo.split('/').collect::<Vec<_>>()[..], [a, b] if plain(a) && plain(b))
+}
+
 fn fetch(
     builder: ApiBuilder,
     cache: Cache,
     repo: &str,
     revision: &str,
 ) -> Result<PathBuf, HubError> {
-    let plain = |part: &str| !part.is_empty() && !part.starts_with('.');
-    if !matches!(repo.split('/').collect::<Vec<_>>()[..], [a, b] if plain(a) && plain(b)) {
+    if !is_name(repo) {
         return Err(HubError::Name(repo.to_string()));
     }
     let spec = Repo::with_revision(repo.into(), RepoType::Model, revision.into());

@@ -78,8 +78,12 @@ impl Manifest {
         }
     }
 
-    /// The manifest of a folder, complete or not; `None` where there is none.
-    fn find(dir: &Path) -> Result<Option<Self>, Error> {
+    /// The manifest of a folder, complete or not; `None` where there is none. Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// One that cannot be read, or one of another schema version.
+    pub fn find(dir: &Path) -> Result<Option<Self>, Error> {
         #[derive(Deserialize)]
         struct Version {
             schema_version: u64,

@@ -62,8 +62,12 @@ pub fn read_shard(path: &Path) -> Result<Vec<TreeRecord>, Error> {
     decode::trees(path, &read(path)?)
 }
 
-/// The trees of a shard whose bytes must be those of `entry`.
-pub(super) fn read_checked(dir: &Path, entry: &ShardEntry) -> Result<Vec<TreeRecord>, Error> {
+/// The trees of a shard of `dir` whose bytes must be those of `entry`.
+///
+/// # Errors
+///
+/// A file that is missing, of another checksum, or no shard at all.
+pub fn read_checked(dir: &Path, entry: &ShardEntry) -> Result<Vec<TreeRecord>, Error> {
     let path = dir.join(&entry.name);
     let bytes = match read(&path) {
         Err(Error::File(error)) if error.source.kind() == io::ErrorKind::NotFound => {
