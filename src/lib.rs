@@ -4,16 +4,18 @@
 //! the new pair is evaluated with search guided by the value head alone, and the next iteration
 //! starts from it.
 //!
-//! Modules, ground floor first (imports go down only): [`guard`], [`stop`], [`task`], [`tree`], [`trace`], [`monitor`];
+//! Modules, ground floor first (imports go down only): [`guard`], [`memory`], [`stop`], [`task`], [`tree`], [`trace`], [`monitor`];
 //! [`model`]; [`engine`], [`train`]; [`search`]; [`collect`], [`evaluate`]; [`recipe`];
-//! [`iterate`]; [`cli`].
+//! [`iterate`]; [`estimate`]; [`cli`].
 
 pub mod cli;
 pub mod collect;
 pub mod engine;
+pub mod estimate;
 pub mod evaluate;
 pub mod guard;
 pub mod iterate;
+pub mod memory;
 pub mod model;
 pub mod monitor;
 pub mod recipe;

@@ -17,6 +17,7 @@ mod scan;
 /// `lib` see everything.
 const FLOORS: &[(&str, u32)] = &[
     ("guard", 0),
+    ("memory", 0),
     ("stop", 0),
     ("task", 0),
     ("tree", 0),
@@ -30,7 +31,8 @@ const FLOORS: &[(&str, u32)] = &[
     ("evaluate", 4),
     ("recipe", 5),
     ("iterate", 6),
-    ("cli", 7),
+    ("estimate", 7),
+    ("cli", 8),
 ];
 const FREE: &[&str] = &["main", "lib"];
 
