@@ -5,6 +5,7 @@
 //! measured on the bundled recipes and variations of them.
 
 use super::plan::{FitPlan, Lessons, Plan};
+use super::sample::Spread;
 use super::shape::{FLOAT, Fit};
 use crate::trace::NodeRecord;
 use crate::train::LOGITS_AT_ONCE;
@@ -13,6 +14,14 @@ use serde::Serialize;
 /// Threads, the pools of polars and the code that a phase is the first to use: 72 MB were resident
 /// after one question with a model of 2 MB, 45 MB before.
 const RUNTIME: f64 = 27e6;
+
+/// What a fit of the smallest model holds besides its passes: the threads of burn-train and rayon with
+/// pages of the allocator each, and their code. The part of a fit's peak that did not change with the
+/// rows of its passes, in six variations of the bundled recipes: 90 to 115 MB.
+const FITTING: f64 = 100e6;
+
+/// What of that the allocator does not give back afterwards: 40 to 50 MB.
+const FITTED: f64 = 45e6;
 
 /// What buffers that grow by halves hold above what is used, in the mean.
 const GROWTH: f64 = 1.25;
@@ -27,6 +36,10 @@ const NODE: (f64, f64) = (96.0, 24.0);
 /// Bytes of a row of a shard as a data frame, of each number in its three lists, and the same once more
 /// for the file's pages.
 const ROW: (f64, f64) = (120.0, 12.0);
+
+/// Where between the mean and the longest text the rows of a long pass lie: the bundled recipes and
+/// variations of their batches were met within 20% with a quarter.
+const LONG: f64 = 0.25;
 
 /// Rows in a pass that computes the hidden states for a head, and in one that judges a value.
 const ROWS_WITHOUT_GRADIENT: f64 = 64.0;
@@ -95,12 +108,12 @@ impl Plan<'_> {
         let workers = (recipe.collect.workers as f64).min(questions);
         let capacity = self.capacity(nets);
         let busy = workers.min((capacity / sample.reserved(recipe)).floor().max(1.0));
-        let each = if questions > busy {
-            sample.tree.heavy
-        } else {
-            sample.tree.mean
-        };
-        let shard = (recipe.collect.shard as f64).min(questions) * sample.nodes;
+        // Where many more questions follow than are in work at once, those in work are the long ones.
+        let turnover = 1.0 - busy / questions.max(1.0);
+        let each = sample.tree.mean + (sample.tree.heavy - sample.tree.mean) * turnover;
+        let shard = (recipe.collect.shard as f64).min(questions);
+        let waiting = (shard + busy).min(questions) * sample.nodes;
+        let shard = shard * sample.nodes;
         let k = recipe.collect.search.top_k as f64;
         let search = vec![
             self.base(),
@@ -117,7 +130,7 @@ impl Plan<'_> {
             ),
             part(
                 "finished trees that wait for their file",
-                (shard + busy * sample.nodes) * self.record() + shard * (ROW.0 + ROW.1 * k),
+                waiting * self.record() + shard * (ROW.0 + ROW.1 * k),
                 "collect.shard or collect.workers",
             ),
         ];
@@ -165,6 +178,7 @@ impl Plan<'_> {
             self.on_host(net),
             "",
         ));
+        work.push(part("what a fit leaves", FITTED, ""));
         fullest(vec![self.loading(), work])
     }
 
@@ -200,6 +214,7 @@ impl Plan<'_> {
         let lessons = self.lessons(iteration);
         let mut held = vec![
             self.base(),
+            part("threads of the fits", FITTING, ""),
             part(
                 "traces",
                 lessons.trees * self.sample.nodes * self.record(),
@@ -263,9 +278,12 @@ impl Plan<'_> {
         fullest(moments)
     }
 
-    /// Bytes of the larger of the networks of a checkpoint: they are written one after the other.
+    /// What writing a checkpoint takes: its networks go one after the other, each put together in the
+    /// layout of the file, its largest matrix once more.
     fn net_bytes(&self) -> f64 {
-        self.shape.policy.max(self.shape.trunk) * FLOAT
+        let c = &self.shape.config;
+        let embedding = (c.vocab_size * c.hidden_size) as f64;
+        (self.shape.policy.max(self.shape.trunk) + embedding) * FLOAT
     }
 
     /// Bytes of the network that `fit` trains, with its head.
@@ -332,14 +350,14 @@ impl Plan<'_> {
     fn pass_without_gradient(&self, fit: &FitPlan) -> Part {
         let c = &self.shape.config;
         let time = self.longest(fit);
-        let rows = ROWS_WITHOUT_GRADIENT.min(fit.values);
+        let rows = ROWS_WITHOUT_GRADIENT.min(fit.judged);
         let tables = 2 * (c.num_attention_heads + c.num_key_value_heads) * c.head_dim;
         let scores = 3.0 * c.num_attention_heads as f64 * time;
         let pass = rows * time * (self.layer_width() + scores + tables as f64);
         let texts = (self.sample.values.tokens.mean - self.sample.prompt.mean).max(0.0);
         // The states of all positions, in pieces and once more put together.
         let states = match fit.frozen {
-            true => 2.0 * fit.values * texts * c.hidden_size as f64,
+            true => 2.0 * fit.judged * texts * c.hidden_size as f64,
             false => 0.0,
         };
         part(
@@ -349,12 +367,12 @@ impl Plan<'_> {
         )
     }
 
-    /// Tokens of the longest rows: a pass is as long as the longest of its texts.
+    /// Tokens of the rows of a long pass. Texts of like length share a pass, and the pieces of a pass
+    /// are of different lengths: the longest text says too much, the mean too little.
     fn longest(&self, fit: &FitPlan) -> f64 {
-        let (values, solutions) = (
-            self.sample.values.tokens.max,
-            self.sample.solutions.tokens.max,
-        );
+        let long = |tokens: &Spread| tokens.heavy + LONG * (tokens.max - tokens.heavy);
+        let values = long(&self.sample.values.tokens);
+        let solutions = long(&self.sample.solutions.tokens);
         match fit.fit {
             Fit::Joint => values.max(solutions),
             Fit::Value => values,

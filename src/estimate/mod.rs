@@ -13,6 +13,8 @@ mod probe;
 mod refusal;
 mod sample;
 mod shape;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 pub use accounts::Part;

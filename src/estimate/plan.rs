@@ -49,8 +49,9 @@ pub(super) struct FitPlan {
     pub steps: f64,
     /// Rows of a pass.
     pub rows: f64,
-    /// Trajectories with values that there are.
-    pub values: f64,
+    /// Trajectories that go through the network without gradients: all for a head on a frozen trunk,
+    /// else those of the questions that are held out.
+    pub judged: f64,
     /// Pieces that a pass is cut into.
     pub pieces: usize,
     /// Tokens that it forwards, padding not counted.
@@ -166,6 +167,11 @@ impl<'a> Plan<'a> {
                 )
             }
         };
+        let held_out = match fit {
+            Fit::Joint => recipe.joint.validation,
+            Fit::Value => recipe.value.validation,
+            Fit::Policy => 0.0,
+        };
         let steps = step_count(steps, epochs, examples as usize, batch) as f64;
         let batch = (batch as f64).min(examples);
         let own = match fit {
@@ -188,7 +194,7 @@ impl<'a> Plan<'a> {
             fit,
             steps,
             rows,
-            values: lessons.values,
+            judged: lessons.values * if frozen { 1.0 } else { held_out },
             pieces: piece_count(self.host, trained as usize, rows as usize),
             tokens: match frozen {
                 true => lessons.values * value,

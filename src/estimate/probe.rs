@@ -4,8 +4,8 @@
 use super::Estimate;
 use super::plan::Plan;
 use super::sample::{Sample, Spread};
-use super::shape::Shape;
-use super::trial::{Bench, Pace};
+use super::shape::{Fit, Shape, fits};
+use super::trial::{Bench, FIT_STEPS, Pace};
 use crate::evaluate::SplitName;
 use crate::iterate::{Ground, Phase};
 use crate::model::checkpoint::read_config;
@@ -19,10 +19,11 @@ use std::sync::Arc;
 /// Questions whose prompts are measured.
 const PROMPTS: usize = 64;
 
-/// Seconds that the searched questions may take by what the timed steps let expect, and those of the
-/// evaluated ones.
-const SEARCHING: f64 = 1.2;
-const EVALUATING: f64 = 0.8;
+/// Multiplications that the searched questions may take by what the recipe's limits let expect, those of
+/// the evaluated ones, and of the steps of a fit: about a second each on two cores. Not seconds: what is
+/// measured must not hang on what else the machine does.
+const WORK: f64 = 2e10;
+const FIT_WORK: f64 = 1e11;
 
 /// Fewest questions that say something, and as many as say enough.
 const FEW: f64 = 8.0;
@@ -30,9 +31,6 @@ const MANY: f64 = 48.0;
 
 /// Share of the run's questions that is enough as well: a short run is not held up for long.
 const SHARE: f64 = 0.1;
-
-/// Longest time for a few optimiser steps, in seconds.
-const FITTING: f64 = 2.0;
 
 /// Why nothing could be estimated.
 #[derive(Debug, thiserror::Error)]
@@ -132,32 +130,35 @@ fn try_out(
     held_out: f64,
 ) -> Result<(), Error> {
     let recipe = bench.recipe;
-    sample.timed(recipe, shape, pace);
-    let Some(expected) = sample.seconds.clone() else {
-        return Ok(());
-    };
-    let few = |of_all: f64| (SHARE * of_all).clamp(FEW, MANY);
+    let enough = |of_all: f64| (SHARE * of_all).clamp(FEW, MANY);
     let iterations = f64::from(recipe.rounds.iterations);
-    let trees = (SEARCHING / expected.tree).min(few(iterations * recipe.collect.questions as f64));
-    let questions = (EVALUATING / expected.question).min(few((iterations + 1.0) * held_out));
-    if trees < FEW || questions < FEW {
+    let affordable = |tokens: f64| WORK / (tokens * shape.policy).max(1.0);
+    let trees =
+        affordable(sample.tree.mean).min(enough(iterations * recipe.collect.questions as f64));
+    let questions = affordable(sample.question_tokens()).min(enough((iterations + 1.0) * held_out));
+    if trees.min(questions) < FEW {
+        sample.timed(recipe, shape, pace);
         return Ok(());
     }
-    let seconds = bench.search(sample, trees as usize)?;
-    // Steps and trees were timed on the same machine: what a tree takes beyond its steps is the work
-    // of the search itself.
-    sample.timed(recipe, shape, pace);
+    let tree = bench.search(sample, trees as usize)?;
     let question = bench.answer(sample, questions as usize)?;
+    sample.timed(recipe, shape, pace);
+    let quick: Vec<Fit> = fits(recipe)
+        .into_iter()
+        .filter(|fit| {
+            // Twice as much goes back as forth.
+            let work = 3.0 * shape.policy * sample.step_tokens(*fit, recipe);
+            FIT_STEPS as f64 * work < FIT_WORK
+        })
+        .collect();
+    let steps = bench.learn(&quick)?;
     if let Some(timed) = &mut sample.seconds {
-        timed.tree = seconds;
+        timed.tree = tree;
         timed.question = question;
-    }
-    let steps = bench.learn(sample, FITTING)?;
-    if let Some(timed) = &mut sample.seconds {
-        for (fit, seconds) in steps {
-            timed.steps.retain(|(known, _)| *known != fit);
-            timed.steps.push((fit, seconds));
-        }
+        timed
+            .steps
+            .retain(|(fit, _)| !steps.iter().any(|(known, _)| known == fit));
+        timed.steps.extend(steps);
     }
     Ok(())
 }

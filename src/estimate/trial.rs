@@ -2,7 +2,7 @@
 
 use super::probe::{Error, spread};
 use super::sample::{Sample, Spread, Texts, methods};
-use super::shape::{Fit, fits};
+use super::shape::Fit;
 use crate::engine::{Choose, Engine, Generate, Request};
 use crate::evaluate::SplitName;
 use crate::iterate::Ground;
@@ -25,8 +25,11 @@ use tokio::task::JoinSet;
 /// Decode steps that are timed.
 const STEPS: usize = 4;
 
+/// Seconds below which a first prompt says more of the start than of the model.
+const COLD: f64 = 0.3;
+
 /// Optimiser steps that are timed.
-const FIT_STEPS: usize = 2;
+pub(super) const FIT_STEPS: usize = 2;
 
 /// How fast the engine goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,20 +102,27 @@ impl<'a> Bench<'a> {
 
     async fn timed_steps(&self, prompt: &[u32], rows: usize) -> Result<Pace, Error> {
         let engine = &self.policy.engine;
-        let room = engine.capacity().saturating_sub(prompt.len());
+        let room = engine.capacity().saturating_sub(2 * prompt.len());
         let rows = rows.min(room / (STEPS + 1)).max(1);
-        let session = Arc::new(engine.session(prompt.len() + rows * (STEPS + 1)).await?);
+        let slots = 2 * prompt.len() + rows * (STEPS + 1);
+        let session = Arc::new(engine.session(slots).await?);
         let request = |context, tokens, generate| Request {
             context,
             tokens,
             top_k: self.recipe.collect.search.top_k,
             generate,
         };
+        let prompted = || request(Vec::new(), prompt.to_vec(), None);
         let from = Instant::now();
-        let reply = session
-            .run(request(Vec::new(), prompt.to_vec(), None))
-            .await?;
-        let prefill = from.elapsed().as_secs_f64() / prompt.len() as f64;
+        let mut reply = session.run(prompted()).await?;
+        let mut prefill = from.elapsed().as_secs_f64();
+        if prefill < COLD {
+            // Threads and buffers are there now.
+            let from = Instant::now();
+            reply = session.run(prompted()).await?;
+            prefill = from.elapsed().as_secs_f64();
+        }
+        let prefill = prefill / prompt.len().max(1) as f64;
         let next = reply.last().tokens[0];
         let mut tasks = JoinSet::new();
         let from = Instant::now();
@@ -166,13 +176,22 @@ impl<'a> Bench<'a> {
         }
         let number = trees.len() as f64;
         let nodes: usize = trees.iter().map(|tree| tree.nodes.len()).sum();
-        let file = trace::encode_shard(Path::new("a sample of trees"), &trees)?;
+        // What a file has once, its schema and statistics, must not count for every tree.
+        let bytes = |trees: &[TreeRecord]| -> Result<f64, Error> {
+            let name = Path::new("a sample of trees");
+            Ok(trace::encode_shard(name, trees)?.len() as f64)
+        };
+        let half: Vec<TreeRecord> = trees.iter().step_by(2).cloned().collect();
+        let tree_bytes = match trees.len() - half.len() {
+            0 => bytes(&trees)?,
+            rest => (bytes(&trees)? - bytes(&half)?) / rest as f64,
+        };
         let values = value_examples(&trees, &self.recipe.traces, self.recipe.seed);
         let solutions = policy_examples(&trees, &self.recipe.traces);
         sample.searched = trees.len();
         sample.tree = Spread::of(trees.iter().map(|tree| tree.forward_tokens as f64));
         sample.nodes = nodes as f64 / number;
-        sample.tree_bytes = file.len() as f64 / number;
+        sample.tree_bytes = tree_bytes.max(1.0);
         sample.values = Texts {
             per_question: values.len() as f64 / number,
             tokens: Spread::of(values.iter().map(|example| example.needed() as f64)),
@@ -230,22 +249,14 @@ impl<'a> Bench<'a> {
         Ok(found.seconds / some.len().max(1) as f64)
     }
 
-    /// Times a few steps of every fit on what was searched, those left out that would take longer
-    /// than `limit` seconds.
-    pub fn learn(&self, sample: &Sample, limit: f64) -> Result<Vec<(Fit, f64)>, Error> {
+    /// Times a few steps of the fits of `these` on what was searched.
+    pub fn learn(&self, these: &[Fit]) -> Result<Vec<(Fit, f64)>, Error> {
         let trees = self.trees.borrow();
-        let recipe = self.recipe;
-        let values = value_examples(&trees, &recipe.traces, recipe.seed);
-        let solutions = policy_examples(&trees, &recipe.traces);
+        let values = value_examples(&trees, &self.recipe.traces, self.recipe.seed);
+        let solutions = policy_examples(&trees, &self.recipe.traces);
         let mut timed = Vec::new();
-        for fit in fits(recipe) {
-            let expected = sample
-                .seconds
-                .iter()
-                .flat_map(|seconds| &seconds.steps)
-                .find_map(|(known, seconds)| (*known == fit).then_some(*seconds));
-            let affordable = expected.is_some_and(|one| one * FIT_STEPS as f64 <= limit);
-            if affordable && let Some(seconds) = self.fit(fit, &values, &solutions)? {
+        for &fit in these {
+            if let Some(seconds) = self.fit(fit, &values, &solutions)? {
                 timed.push((fit, seconds));
             }
         }
