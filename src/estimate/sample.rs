@@ -73,6 +73,8 @@ pub struct Method {
     pub tokens: f64,
     /// Slots that are set aside.
     pub reserved: f64,
+    /// Rows that want to advance at once.
+    pub rows: f64,
 }
 
 /// Wall times, in seconds.
@@ -211,10 +213,12 @@ pub(super) fn methods(recipe: &Recipe, prompt: Spread, seen: Option<&[f64]>) -> 
         Method {
             tokens: prompt.mean + TEXT * greedy,
             reserved: prompt.mean + greedy,
+            rows: 1.0,
         },
         Method {
             tokens: prompt.mean + TEXT * draws * limit,
             reserved: prompt.mean + draws * (limit + 1.0),
+            rows: draws,
         },
     ];
     all.extend(params.search.values().map(|search| {
@@ -227,6 +231,7 @@ pub(super) fn methods(recipe: &Recipe, prompt: Spread, seen: Option<&[f64]>) -> 
                     GuidedForm::PerToken => simulations * text / 2.0,
                 },
             reserved: search.worst_case_slots(room) as f64,
+            rows: search.leaves.max(1) as f64,
         }
     }));
     for (method, tokens) in all.iter_mut().zip(seen.into_iter().flatten()) {
