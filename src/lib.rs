@@ -6,11 +6,12 @@
 //!
 //! Modules, ground floor first (imports go down only): [`guard`], [`memory`], [`stop`],
 //! [`task`], [`tree`], [`trace`], [`monitor`]; [`model`]; [`engine`], [`train`]; [`search`]; [`collect`],
-//! [`evaluate`]; [`recipe`]; [`iterate`]; [`view`]; [`cli`].
+//! [`evaluate`]; [`recipe`]; [`iterate`]; [`estimate`], [`view`]; [`cli`].
 
 pub mod cli;
 pub mod collect;
 pub mod engine;
+pub mod estimate;
 pub mod evaluate;
 pub mod guard;
 pub mod iterate;

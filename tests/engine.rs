@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokenzero::engine::{Choose, Engine, Error, Finish, Generate, Params, Reply, Request};
 use tokenzero::model::layout::floats;
 use tokenzero::model::{Architecture, Config, Decoder, HeadKind, Value, ValueHead};
@@ -232,11 +233,13 @@ fn a_branch_shares_its_prefix_and_gives_its_slots_back() {
         drop(session);
         let session = handle.session(64).await.unwrap();
         session.run(expand(vec![], prompt.clone())).await.unwrap();
-        assert_eq!(
-            handle.load().live_slots,
-            4,
-            "the first session's slots came back"
-        );
+        // The answer is on its way a moment before the count.
+        let counted = |slots| handle.load().live_slots == slots;
+        let start = Instant::now();
+        while !counted(4) && start.elapsed() < Duration::from_secs(5) {
+            std::thread::yield_now();
+        }
+        assert!(counted(4), "the first session's slots came back");
     });
 }
 

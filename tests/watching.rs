@@ -94,6 +94,9 @@ fn every_tag_of_a_run_is_there_and_steps_go_up() {
         "perf/rows",
         "perf/slots_live",
         "perf/rss",
+        "perf/rss_peak",
+        "perf/estimate_rss_peak",
+        "perf/estimate_seconds",
         "perf/train_step_ms",
         "time/collect_s",
         "time/train_s",
@@ -150,11 +153,9 @@ fn every_tag_of_a_run_is_there_and_steps_go_up() {
 
     let layout = &found["tensors"]["custom_scalars__config__"][0]["value"]["category"];
     assert_eq!(layout[0]["title"], "results");
-    let series = layout[0]["chart"][0]["margin"]["series"]
-        .as_array()
-        .unwrap();
+    let series = &layout[0]["chart"][4]["margin"]["series"];
     assert_eq!(
-        series[4],
+        series[0],
         json!({
             "value": "eval/searched", "lower": "eval/searched_low", "upper": "eval/searched_high"
         })

@@ -4,6 +4,7 @@ mod bug;
 mod check;
 mod common;
 mod evaluate;
+mod expect;
 mod export;
 mod generate;
 mod grade;

@@ -1,8 +1,9 @@
 //! `tokenzero run`.
 
 use super::common::{self, RecipeArgs};
+use super::expect::{self, Expect};
 use super::table;
-use crate::iterate::{Outcome, Reuse, Run};
+use crate::iterate::{Outcome, Prospect, Reuse};
 use crate::monitor::Monitor;
 use crate::stop::Stop;
 use miette::{IntoDiagnostic, Result, miette};
@@ -32,6 +33,8 @@ pub(super) struct Args {
     /// Go on with a run that was begun with other settings.
     #[arg(long)]
     accept_changes: bool,
+    #[command(flatten)]
+    expect: Expect,
 }
 
 pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
@@ -52,12 +55,17 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
         (_, true) => Reuse::AcceptChanges,
         _ => Reuse::Resume,
     };
+    let prospect = Prospect::open(&recipe, &dir, &device, reuse).into_diagnostic()?;
+    // What cannot fit is refused while the folder is as it was.
+    let (ground, phases) = (&prospect.ground, &prospect.remaining);
+    let estimate = args.expect.measured(&recipe, ground, phases);
+    args.expect.admit(estimate.as_ref(), &dir)?;
     if reuse == Reuse::Fresh {
-        for path in Run::remains(&dir).into_diagnostic()? {
+        for path in prospect.remains().into_diagnostic()? {
             eprintln!("deleting {}", path.display());
         }
     }
-    let run = Run::open(&recipe, &dir, &device, reuse).into_diagnostic()?;
+    let run = prospect.begin().into_diagnostic()?;
     let mut builder = Monitor::builder()
         .tensorboard(dir.join("tensorboard"))
         .json_lines(dir.join("events.jsonl"));
@@ -80,6 +88,10 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
         recipe.rounds.iterations,
         dir.display()
     ));
+    if let Some(estimate) = &estimate {
+        monitor.line(&expect::line(estimate));
+        expect::report(estimate, &monitor);
+    }
     monitor.line(&table::head());
     let outcomes = run
         .run(|outcome| monitor.line(&table::row(outcome)))

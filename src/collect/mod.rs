@@ -105,18 +105,37 @@ pub fn collect(
     std::fs::create_dir_all(dir)
         .map_err(trace::fs::Error::at("create", dir))
         .map_err(trace::Error::from)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(Error::Runtime)?;
     let bar = setting.monitor.progress("collect", problems.len() as u64);
     let mut shards = Shards::open(setting, dir, params, problems.len())?;
     let todo: Vec<usize> = (0..problems.len()).filter(|&i| !shards.has(i)).collect();
     bar.inc((problems.len() - todo.len()) as u64);
+    let missing: Vec<&Problem<Train>> = todo.iter().map(|&index| &problems[index]).collect();
+    search_each(setting, &missing, params, |job, tree| {
+        bar.inc(1);
+        shards.add(todo[job], tree)
+    })?;
+    shards.finish()
+}
+
+/// Searches `problems` and hands over each tree as soon as it is there, with the position of its
+/// problem; nothing is written.
+///
+/// # Errors
+/// As [`collect`], and the first error of `keep`.
+pub fn search_each(
+    setting: &Setting<'_>,
+    problems: &[&Problem<Train>],
+    params: &Params,
+    keep: impl FnMut(usize, TreeRecord) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(Error::Runtime)?;
     let seed = search::seed_of(setting.seed, &[u64::from(setting.iteration)]);
     let search = Arc::new(params.search.clone());
-    let jobs = todo.iter().map(|&index| {
-        let problem = problems[index].clone();
+    let jobs = problems.iter().map(|&problem| {
+        let problem = problem.clone();
         let prompt = setting.task.prompt(&problem.question);
         let prompt = setting.tokenizer.prompt(&prompt.plain, &prompt.messages);
         let grader = Grader::new(setting.tokenizer.clone(), setting.task.clone(), &problem);
@@ -137,10 +156,5 @@ pub fn collect(
             }
         })
     });
-    let keep = |job: usize, tree| {
-        bar.inc(1);
-        shards.add(todo[job], tree)
-    };
-    runtime.block_on(search::crowd(jobs, params.workers, setting.stop, keep))?;
-    shards.finish()
+    runtime.block_on(search::crowd(jobs, params.workers, setting.stop, keep))
 }

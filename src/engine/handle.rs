@@ -292,14 +292,7 @@ fn is_host(policy: &Decoder) -> bool {
     crate::model::device::is_cpu(&policy.embedding.val().device())
 }
 
-/// Bytes of memory that are free, by /proc/meminfo; 4 GiB where that cannot be read.
+/// Bytes of memory that are free; 4 GiB where that cannot be read.
 fn available_memory() -> usize {
-    let fallback = 4 << 30;
-    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else {
-        return fallback;
-    };
-    text.lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))
-        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<usize>().ok())
-        .map_or(fallback, |kib| kib * 1024)
+    crate::memory::available().map_or(4 << 30, |bytes| bytes as usize)
 }

@@ -68,26 +68,18 @@ fn layout(methods: &[&str]) -> Layout {
         let tags = tags.iter().map(|&tag| tag.to_owned()).collect();
         chart(title, Lines::Plain(tags))
     };
-    let interval = |name: &&str| ["", "_low", "_high"].map(|end| format!("eval/{name}{end}"));
+    // TensorBoard has a colour for a run, not for a line: each method has a chart of its own.
+    let accuracies = methods.iter().map(|name| {
+        let tags = ["", "_low", "_high"].map(|end| format!("eval/{name}{end}"));
+        chart(&format!("{name}: accuracy"), Lines::Intervals(vec![tags]))
+    });
     let category = |title: &str, charts| Category {
         title: title.into(),
         charts,
     };
     Layout {
         categories: vec![
-            category(
-                "results",
-                vec![
-                    chart(
-                        "accuracy with 95% intervals",
-                        Lines::Intervals(methods.iter().map(interval).collect()),
-                    ),
-                    chart(
-                        "forward tokens a question",
-                        Lines::Plain(methods.iter().map(|m| format!("eval/{m}_tokens")).collect()),
-                    ),
-                ],
-            ),
+            category("results", accuracies.collect()),
             category(
                 "value",
                 vec![

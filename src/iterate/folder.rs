@@ -92,31 +92,37 @@ impl Folder {
 
     /// Leaves the resolved recipe here, unless the run here is another recipe's.
     pub fn claim(&self, recipe: &Recipe, accept_changes: bool) -> Result<(), Error> {
-        let path = self.dir.join("recipe.toml");
-        let wanted = recipe.render();
-        match std::fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            read => {
-                let found = read.map_err(fs::Error::at("read", &path))?;
-                let changes = changes(&found, &wanted, ["in the run", "now"])
-                    .ok_or_else(|| Error::Recipe { path: path.clone() })?;
-                if !changes.is_empty() && !accept_changes {
-                    let mut shown = changes;
-                    let more = shown.len().saturating_sub(SHOWN);
-                    shown.truncate(SHOWN);
-                    if more > 0 {
-                        shown.push(format!("and {more} more"));
-                    }
-                    return Err(Error::OtherRecipe {
-                        dir: self.dir.clone(),
-                        changes: shown.join("\n  "),
-                    });
-                }
-            }
-        }
-        let text = format!("# fingerprint {}\n{wanted}", recipe.fingerprint());
-        fs::write_atomic_bytes(&path, text.as_bytes())?;
+        self.compare(recipe, accept_changes)?;
+        let text = format!(
+            "# fingerprint {}\n{}",
+            recipe.fingerprint(),
+            recipe.render()
+        );
+        fs::write_atomic_bytes(&self.dir.join("recipe.toml"), text.as_bytes())?;
         Ok(())
+    }
+
+    /// Finds out whether the run here is another recipe's; nothing is written.
+    pub fn compare(&self, recipe: &Recipe, accept_changes: bool) -> Result<(), Error> {
+        let path = self.dir.join("recipe.toml");
+        let found = match std::fs::read_to_string(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            read => read.map_err(fs::Error::at("read", &path))?,
+        };
+        let mut shown = changes(&found, &recipe.render(), ["in the run", "now"])
+            .ok_or_else(|| Error::Recipe { path: path.clone() })?;
+        if shown.is_empty() || accept_changes {
+            return Ok(());
+        }
+        let more = shown.len().saturating_sub(SHOWN);
+        shown.truncate(SHOWN);
+        if more > 0 {
+            shown.push(format!("and {more} more"));
+        }
+        Err(Error::OtherRecipe {
+            dir: self.dir.clone(),
+            changes: shown.join("\n  "),
+        })
     }
 }
 

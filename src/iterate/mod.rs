@@ -8,14 +8,17 @@ mod announce;
 mod folder;
 pub mod inspect;
 mod learn;
+mod prospect;
 mod state;
 
 pub use learn::TrainReport;
+pub use prospect::{Ground, Prospect, phases};
 pub use state::{IterationState, Phase};
 
 use crate::collect::{self, Summary};
 use crate::engine::{self, Engine};
 use crate::evaluate::{self, Evaluation, SplitName};
+use crate::memory::{self, Watch};
 use crate::model::{self, Checkpoint, StoredType, Tokenizer, Value, ValueHead};
 use crate::monitor::Monitor;
 use crate::recipe::Recipe;
@@ -131,64 +134,6 @@ pub enum Reuse {
 }
 
 impl Run {
-    /// Opens data and model, and the run folder with its state.
-    ///
-    /// # Errors
-    /// Data or a model that cannot be read, a folder that belongs to another recipe or to a process
-    /// that is at work there.
-    pub fn open(recipe: &Recipe, dir: &Path, device: &Device, reuse: Reuse) -> Result<Run, Error> {
-        let task = task::open(&recipe.task)?;
-        let (iterations, questions) = (recipe.rounds.iterations, recipe.collect.questions);
-        let wanted = questions.saturating_mul(iterations as usize);
-        let present = task.train(0..wanted)?.len();
-        if present < wanted {
-            return Err(Error::TooFewQuestions {
-                iterations,
-                questions,
-                wanted,
-                present,
-            });
-        }
-        let split = recipe.evaluate.split;
-        let held_out = match split {
-            SplitName::Dev => task.dev(1)?.len(),
-            SplitName::Test => task.test(1)?.len(),
-        };
-        if held_out == 0 {
-            return Err(Error::NoHeldOut { split });
-        }
-        let base = Checkpoint::load(&recipe.model.source().directory()?, device)?;
-        let folder = Folder::open(dir)?;
-        if reuse == Reuse::Fresh {
-            folder.clear()?;
-        }
-        // A newer version's folder is refused before anything is written into it.
-        IterationState::read(dir, recipe)?;
-        folder.claim(recipe, reuse == Reuse::AcceptChanges)?;
-        Ok(Run {
-            recipe: recipe.clone(),
-            folder,
-            device: device.clone(),
-            monitor: Monitor::silent(),
-            stop: Stop::default(),
-            dashboard: false,
-            task,
-            tokenizer: Arc::new(base.tokenizer.clone()),
-            base,
-        })
-    }
-
-    /// What of an earlier run lies in `dir`, which [`Reuse::Fresh`] would delete.
-    ///
-    /// # Errors
-    /// A folder that cannot be read, or that a process is working on.
-    pub fn remains(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-        match dir.exists() {
-            true => Folder::open(dir)?.remains(),
-            false => Ok(Vec::new()),
-        }
-    }
-
     /// Reports to `monitor` from here on; without it the run is silent.
     pub fn watched_by(self, monitor: Monitor) -> Run {
         Run { monitor, ..self }
@@ -248,12 +193,19 @@ impl Run {
     }
 
     fn phase(&self, iteration: u32, phase: Phase) -> Result<(), Error> {
+        memory::trim();
+        let watch = Watch::start();
         match phase {
             Phase::Collect => self.collect(iteration),
             Phase::Train => self.train(iteration),
             Phase::Evaluate => self.evaluate(iteration),
-            Phase::Done => Ok(()),
+            Phase::Done => return Ok(()),
+        }?;
+        if let Some(peak) = watch.end() {
+            let step = phase.number(iteration);
+            self.monitor.scalar("perf/rss_peak", step, peak as f64);
         }
+        Ok(())
     }
 
     /// Runs those finished phases again whose files are damaged. A phase depends on the recipe and

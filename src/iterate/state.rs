@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const VERSION: u32 = 1;
 
 /// A phase of an iteration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     Collect,
@@ -168,6 +168,15 @@ impl IterationState {
         }
     }
 
+    /// The phases that are still to come, in their order.
+    pub(super) fn remaining(self, iterations: u32) -> Vec<(u32, Phase)> {
+        let first = self.reopen(iterations);
+        std::iter::successors(Some(first), |state| Some(state.clone().next(iterations)))
+            .take_while(|state| state.phase != Phase::Done)
+            .map(|state| (state.iteration, state.phase))
+            .collect()
+    }
+
     /// Goes on behind the last iteration where there are to be more than when it ended.
     pub(super) fn reopen(self, iterations: u32) -> IterationState {
         match self.phase {
@@ -191,6 +200,17 @@ impl IterationState {
 }
 
 impl Phase {
+    /// How many phases of a run come before this one of `iteration`; the evaluation of iteration 0 is
+    /// the first.
+    pub fn number(self, iteration: u32) -> u64 {
+        let within = match self {
+            Phase::Collect => 1,
+            Phase::Train => 2,
+            Phase::Evaluate | Phase::Done => 3,
+        };
+        (3 * u64::from(iteration) + within).saturating_sub(3)
+    }
+
     /// The file that the phase writes last.
     fn last_file(self) -> &'static str {
         match self {

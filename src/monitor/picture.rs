@@ -93,73 +93,113 @@ impl Picture {
         canvas.picture()
     }
 
-    /// The most visited part of a tree, its root to the left. A node shows its token and visits;
-    /// green and red are good and bad mean returns, `+` and `x` right and wrong ends, and the blue
-    /// frame is the most visited path.
+    /// The most visited part of a tree, its root to the left. A box is a chain of tokens without a
+    /// choice, with the visits of the first; green and red are good and bad mean returns, `+` and `x`
+    /// right and wrong ends, and the blue frames are the most visited path.
     pub fn tree(branches: &[Branch]) -> Picture {
-        const LABEL: usize = 6;
-        const CELL: (i32, i32) = ((LABEL as i32 + 6) * CHARACTER, 15);
-        let drawn = Layout::of(branches);
-        let width = CELL.0 * (drawn.columns as i32) + 8;
-        let height = CELL.1 * (drawn.rows as i32) + 20;
-        let mut canvas = Canvas::new(width as u32, height as u32);
-        let place = |at: (f64, usize)| {
-            (
-                4 + CELL.0 * at.1 as i32,
-                4 + (f64::from(CELL.1) * at.0) as i32,
-            )
-        };
-        let size = ((CELL.0 - 10) as u32, (CELL.1 - 2) as u32);
-        for (branch, at) in branches.iter().zip(&drawn.places) {
-            let (Some(at), Some(parent)) = (at, branch.parent) else {
-                continue;
-            };
-            if let Some(from) = drawn.places[parent] {
-                let (x, y) = place(from);
-                let middle = size.1 as i32 / 2;
-                let to = place(*at);
-                canvas.line(
-                    (x + size.0 as i32, y + middle),
-                    (to.0, to.1 + middle),
-                    GREY,
-                    1,
-                );
+        const ROW: i32 = 17;
+        const HEIGHT: u32 = 14;
+        const GAP: i32 = 14;
+        let chains = chains(branches);
+        let drawn = Layout::of(&chains);
+        let texts: Vec<String> = chains.iter().map(Branch::text).collect();
+        let width = |index: usize| CHARACTER * texts[index].chars().count() as i32 + 7;
+        let mut left = vec![4; chains.len()];
+        for (index, chain) in chains.iter().enumerate() {
+            if let Some(parent) = chain.parent {
+                left[index] = left[parent] + width(parent) + GAP;
             }
         }
-        for (index, (branch, at)) in branches.iter().zip(&drawn.places).enumerate() {
-            let Some(at) = at else { continue };
-            let at = place(*at);
-            canvas.fill(at, size, tint(branch.q));
+        let top = |row: f64| 4 + (f64::from(ROW) * row) as i32;
+        let note = format!(
+            "{} nodes, {} chains; drawn are those of at least {} visits",
+            branches.len(),
+            chains.len(),
+            drawn.least
+        );
+        let boxes: Vec<(usize, f64)> = (0..chains.len())
+            .filter_map(|index| Some((index, drawn.rows[index]?)))
+            .collect();
+        let right = boxes.iter().map(|&(i, _)| left[i] + width(i) + 4);
+        let least = 8 + CHARACTER * note.chars().count() as i32;
+        let right = right.fold(least, i32::max);
+        let bottom = ROW * drawn.count as i32 + 6;
+        let mut canvas = Canvas::new(right as u32, bottom as u32 + 14);
+        for &(index, row) in &boxes {
+            let Some(parent) = chains[index].parent else {
+                continue;
+            };
+            let Some(from) = drawn.rows[parent] else {
+                continue;
+            };
+            let middle = HEIGHT as i32 / 2;
+            let start = (left[parent] + width(parent), top(from) + middle);
+            canvas.line(start, (left[index], top(row) + middle), GREY, 1);
+        }
+        for &(index, row) in &boxes {
+            let at = (left[index], top(row));
+            let size = (width(index) as u32, HEIGHT);
+            canvas.fill(at, size, tint(chains[index].q));
             if drawn.main[index] {
                 canvas.frame(at, size, BLUE);
             }
-            let mark = match branch.end {
-                Some(true) => "+",
-                Some(false) => "x",
-                None => "",
-            };
-            let label: String = branch
-                .label
-                .chars()
-                .map(|c| match c {
-                    ' ' => '\u{b7}',
-                    '\n' => '\u{b6}',
-                    c => c,
-                })
-                .take(LABEL)
-                .collect();
-            let text = format!("{label} {}{mark}", branch.visits);
-            canvas.text((at.0 + 3, at.1 + 2), &text, BLACK);
+            canvas.text((at.0 + 4, at.1 + 2), &texts[index], BLACK);
         }
-        let note = format!(
-            "{} of {} nodes, those of at least {} visits",
-            drawn.places.iter().flatten().count(),
-            branches.len(),
-            drawn.least
-        );
-        canvas.text((4, height - 13), &note, BLACK);
+        canvas.text((4, bottom), &note, BLACK);
         canvas.picture()
     }
+}
+
+impl Branch {
+    /// As it is written into its box.
+    fn text(&self) -> String {
+        const LABEL: usize = 44;
+        let mark = match self.end {
+            Some(true) => " +",
+            Some(false) => " x",
+            None => "",
+        };
+        let mut label: String = self.label.chars().take(LABEL).collect();
+        if self.label.chars().count() > LABEL {
+            label += "...";
+        }
+        format!("{}: {}{mark}", self.visits, label.replace('\n', "\u{b6}"))
+    }
+}
+
+/// The visited part of a tree with chains, nodes of which each but the last has one visited child,
+/// made one. The root stays by itself.
+fn chains(branches: &[Branch]) -> Vec<Branch> {
+    let mut visited_children = vec![0; branches.len()];
+    for branch in branches.iter().filter(|branch| branch.visits > 0) {
+        if let Some(parent) = branch.parent {
+            visited_children[parent] += 1;
+        }
+    }
+    let mut chains: Vec<Branch> = Vec::new();
+    let mut chain_of = vec![0; branches.len()];
+    for (index, branch) in branches.iter().enumerate() {
+        let Some(parent) = branch.parent else {
+            chains.push(branch.clone());
+            continue;
+        };
+        if branch.visits == 0 {
+            continue;
+        }
+        let chain = chain_of[parent];
+        if branches[parent].parent.is_some() && visited_children[parent] == 1 {
+            chains[chain].label += &branch.label;
+            chains[chain].end = branch.end;
+            chain_of[index] = chain;
+            continue;
+        }
+        chain_of[index] = chains.len();
+        chains.push(Branch {
+            parent: Some(chain),
+            ..branch.clone()
+        });
+    }
+    chains
 }
 
 /// A light colour for a mean return: red for -1, white for 0, green for 1.
@@ -175,13 +215,14 @@ fn tint(q: f64) -> Rgb888 {
     }
 }
 
-/// Where the nodes of a tree go: row and column of those that are drawn.
+/// Where the nodes of a tree go, from top to bottom.
 struct Layout {
-    places: Vec<Option<(f64, usize)>>,
+    /// Rows of those that are drawn.
+    rows: Vec<Option<f64>>,
     /// The most visited path.
     main: Vec<bool>,
-    rows: usize,
-    columns: usize,
+    /// Rows in all.
+    count: usize,
     /// Visits of the least visited node that is drawn.
     least: u32,
 }
@@ -189,24 +230,19 @@ struct Layout {
 impl Layout {
     /// Rows, so that a tree can be taken in at a glance.
     const ROWS: usize = 28;
-    const COLUMNS: usize = 64;
 
     fn of(branches: &[Branch]) -> Layout {
         let mut children = vec![Vec::new(); branches.len()];
-        let mut depth = vec![0; branches.len()];
         for (index, branch) in branches.iter().enumerate() {
             if let Some(parent) = branch.parent {
                 children[parent].push(index);
-                depth[index] = depth[parent] + 1;
             }
         }
         for list in &mut children {
             list.sort_by_key(|&child| std::cmp::Reverse(branches[child].visits));
         }
         // A node has at least the visits of each child, so that any threshold leaves a tree.
-        let shown = |index: usize, least: u32| {
-            index == 0 || (branches[index].visits >= least && depth[index] < Self::COLUMNS)
-        };
+        let shown = |index: usize, least: u32| index == 0 || branches[index].visits >= least;
         let leaves = |least: u32| {
             (0..branches.len())
                 .filter(|&i| shown(i, least))
@@ -218,40 +254,32 @@ impl Layout {
             least += 1;
         }
         let mut layout = Layout {
-            places: vec![None; branches.len()],
+            rows: vec![None; branches.len()],
             main: vec![false; branches.len()],
-            rows: leaves(least).max(1),
-            columns: 1,
+            count: leaves(least).max(1),
             least,
         };
         let mut next = 0;
         // Children before their parents, the most visited first.
-        let mut stack: Vec<(usize, bool)> =
-            branches.first().map(|_| (0, false)).into_iter().collect();
+        let root = branches.first().map(|_| (0, false));
+        let mut stack: Vec<(usize, bool)> = root.into_iter().collect();
         while let Some((index, ready)) = stack.pop() {
-            let below = children[index].iter().copied().filter(|&c| shown(c, least));
+            let mut below = children[index].iter().copied().filter(|&c| shown(c, least));
             if !ready {
                 stack.push((index, true));
                 let below: Vec<usize> = below.collect();
                 stack.extend(below.into_iter().rev().map(|child| (child, false)));
                 continue;
             }
-            let rows: Vec<f64> = below
-                .filter_map(|child| layout.places[child].map(|place| place.0))
-                .collect();
-            let row = match rows.first() {
-                // The most visited child goes straight on.
-                Some(&row) => row,
-                None => {
-                    next += 1;
-                    (next - 1) as f64
-                }
-            };
-            layout.places[index] = Some((row, depth[index]));
-            layout.columns = layout.columns.max(depth[index] + 1);
+            // The most visited child goes straight on.
+            let row = below.next().and_then(|child| layout.rows[child]);
+            layout.rows[index] = Some(row.unwrap_or_else(|| {
+                next += 1;
+                f64::from(next - 1)
+            }));
         }
-        let mut at = Some(0);
-        while let Some(index) = at.filter(|&index| index < branches.len()) {
+        let mut at = branches.first().map(|_| 0);
+        while let Some(index) = at {
             layout.main[index] = true;
             let best = children[index].first().copied();
             at = best.filter(|&child| branches[child].visits > 0);
@@ -285,13 +313,47 @@ mod tests {
             branch(Some(1), 0),
         ];
         let layout = Layout::of(&branches);
-        let rows: Vec<_> = layout.places.iter().map(|p| p.map(|p| p.0)).collect();
         assert_eq!(
-            rows,
+            layout.rows,
             [Some(0.0), Some(2.0), Some(0.0), Some(1.0), Some(0.0), None]
         );
         assert_eq!(layout.main, [true, false, true, false, true, false]);
-        assert_eq!((layout.rows, layout.columns, layout.least), (3, 3, 1));
+        assert_eq!((layout.count, layout.least), (3, 1));
+    }
+
+    #[test]
+    fn chains_become_one() {
+        let label = |text: &str, branch: Branch| Branch {
+            label: text.into(),
+            ..branch
+        };
+        let end = |branch: Branch| Branch {
+            end: Some(true),
+            ..branch
+        };
+        let branches = [
+            branch(None, 9),
+            label(" 3", branch(Some(0), 8)),
+            label(" +", branch(Some(1), 7)),
+            label(" 1", branch(Some(2), 4)),
+            label(" 2", branch(Some(2), 2)),
+            label("\n", end(branch(Some(3), 4))),
+            label("unvisited", branch(Some(3), 0)),
+        ];
+        let found: Vec<_> = chains(&branches)
+            .iter()
+            .map(|c| (c.parent, c.text()))
+            .collect();
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            found,
+            [
+                (None, text("9: tok")),
+                (Some(0), text("8:  3 +")),
+                (Some(1), text("4:  1\u{b6} +")),
+                (Some(1), text("2:  2")),
+            ]
+        );
     }
 
     #[test]
@@ -299,10 +361,10 @@ mod tests {
         let mut branches = vec![branch(None, 1000)];
         branches.extend((0..100).map(|i| branch(Some(0), i)));
         let layout = Layout::of(&branches);
-        assert_eq!((layout.rows, layout.least), (28, 72));
-        assert_eq!(layout.places.iter().flatten().count(), 29);
+        assert_eq!((layout.count, layout.least), (28, 72));
+        assert_eq!(layout.rows.iter().flatten().count(), 29);
         let picture = Picture::tree(&branches);
-        assert!(picture.height < 500 && picture.width < 300);
+        assert!(picture.height < 520 && picture.width < 500);
         assert!(picture.png.starts_with(b"\x89PNG"));
     }
 

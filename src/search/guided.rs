@@ -59,6 +59,29 @@ impl Default for Params {
     }
 }
 
+impl Params {
+    /// The search of a tree that these parameters stand for.
+    fn tree_search(&self) -> TreeSearch {
+        TreeSearch {
+            simulations: self.simulations,
+            top_k: self.top_k,
+            leaves: self.leaves,
+            max_new_tokens: self.max_new_tokens,
+            tree: tree::Params {
+                lambda: 0.0,
+                max_depth: self.max_new_tokens as u32,
+                ..self.tree.clone()
+            },
+            ..TreeSearch::default()
+        }
+    }
+
+    /// Slots that a session needs at worst for a prompt of `prompt` tokens.
+    pub(crate) fn worst_case_slots(&self, prompt: usize) -> usize {
+        self.tree_search().worst_case_slots(prompt)
+    }
+}
+
 /// A searched answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Guided {
@@ -76,18 +99,7 @@ impl Policy {
     /// # Errors
     /// An engine that refuses the prompt or has stopped.
     pub async fn guided(&self, prompt: &[u32], params: &Params) -> Result<Guided, Error> {
-        let search = TreeSearch {
-            simulations: params.simulations,
-            top_k: params.top_k,
-            leaves: params.leaves,
-            max_new_tokens: params.max_new_tokens,
-            tree: tree::Params {
-                lambda: 0.0,
-                max_depth: params.max_new_tokens as u32,
-                ..params.tree.clone()
-            },
-            ..TreeSearch::default()
-        };
+        let search = params.tree_search();
         let slots = search.worst_case_slots(prompt.len());
         let session = Arc::new(self.engine.session(slots).await?);
         let mut ledger = Ledger::default();

@@ -55,4 +55,4 @@ pub use journal::Journal;
 pub use manifest::{Manifest, WrittenShard, read_dir, written_shards};
 pub use record::{NodeRecord, TreeRecord};
 pub use schema::SCHEMA_VERSION;
-pub use shard::{ShardEntry, read_checked, read_shard, write_shard};
+pub use shard::{ShardEntry, encode_shard, read_checked, read_shard, write_shard};

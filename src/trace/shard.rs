@@ -40,17 +40,26 @@ impl ShardEntry {
 /// A tree that could not be rebuilt (the first bad node is named), or the file system.
 pub fn write_shard(dir: &Path, index: u32, trees: &[TreeRecord]) -> Result<ShardEntry, Error> {
     let path = dir.join(name(index));
-    for tree in trees {
-        decode::check(&path, tree)?;
-    }
-    let bytes = encode::frame(trees)
-        .and_then(|mut frame| parquet::encode(&mut frame))
-        .map_err(|source| Error::Parquet {
-            path: path.clone(),
-            source,
-        })?;
+    let bytes = encode_shard(&path, trees)?;
     fs::write_atomic_bytes(&path, &bytes)?;
     Ok(ShardEntry::of(index, trees, &bytes))
+}
+
+/// The bytes of a shard of `trees`; `path` is for messages.
+///
+/// # Errors
+///
+/// A tree that could not be rebuilt; the first bad node is named.
+pub fn encode_shard(path: &Path, trees: &[TreeRecord]) -> Result<Vec<u8>, Error> {
+    for tree in trees {
+        decode::check(path, tree)?;
+    }
+    encode::frame(trees)
+        .and_then(|mut frame| parquet::encode(&mut frame))
+        .map_err(|source| Error::Parquet {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// The trees of one shard, in order, without a look at the manifest.

@@ -30,7 +30,12 @@ const SMALL: usize = 1 << 24;
 /// its products to use more than one core; then the pieces of a pass are computed side by side.
 pub(crate) fn pieces(trunk: &Decoder, rows: usize) -> usize {
     let cpu = is_cpu(&trunk.embedding.val().device().inner());
-    if cpu && trunk.num_params() < SMALL {
+    piece_count(cpu, trunk.num_params(), rows)
+}
+
+/// [`pieces`] of a trunk of `parameters`, on the CPU or elsewhere.
+pub(crate) fn piece_count(cpu: bool, parameters: usize, rows: usize) -> usize {
+    if cpu && parameters < SMALL {
         (rows / ROWS_IN_A_PIECE).clamp(1, PIECES)
     } else {
         1

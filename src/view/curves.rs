@@ -28,8 +28,10 @@ pub enum Axis {
     Iteration,
     /// Steps of an optimiser, over all iterations.
     Step,
-    /// A thousand times the iteration plus the shards that it has written.
+    /// A thousand times the iteration plus the shards that it has written; 999 for its evaluation.
     Shard,
+    /// Phases of the run.
+    Phase,
 }
 
 /// One line of a chart.
@@ -94,6 +96,7 @@ fn title(group: &str, name: &str) -> String {
         ("eval", _) => "accuracy".into(),
         (_, "loss" | "held_out_loss" | "valid_loss") => "loss".into(),
         (_, name) if name.contains("ranking") => "ranking".into(),
+        (_, "rss_peak" | "estimate_rss_peak") => "peak memory of a phase".into(),
         (_, name) => name.replace('_', " "),
     }
 }
@@ -102,6 +105,7 @@ fn axis(group: &str, name: &str) -> Axis {
     match (group, name) {
         ("eval" | "time", _) => Axis::Iteration,
         ("perf", "train_step_ms") => Axis::Step,
+        ("perf", "rss_peak" | "estimate_rss_peak" | "estimate_seconds") => Axis::Phase,
         ("collect" | "perf", _) => Axis::Shard,
         _ => Axis::Step,
     }

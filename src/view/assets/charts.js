@@ -20,18 +20,20 @@ function ticks(low, high, count, whole) {
 function horizontal(chart) {
   const steps = [...new Set(chart.series.flatMap((s) => s.step))].sort((a, b) => a - b);
   if (chart.axis !== "shard") {
-    const unit = chart.axis === "iteration" ? "iteration" : "step";
+    const unit = chart.axis;
     const marks = ticks(steps[0], steps.at(-1), 5, true).map((s) => [s, s.toLocaleString("en")]);
     return { at: (s) => s, name: (s) => `${unit} ${s.toLocaleString("en")}`, marks, breaks: () => false, label: unit };
   }
   // Every iteration gets the same room, however many shards it has written.
   const iteration = (s) => Math.floor(s / 1000);
   const shards = new Map();
-  for (const s of steps) shards.set(iteration(s), Math.max(shards.get(iteration(s)) ?? 1, s % 1000));
+  // The evaluation reports once, behind all shards.
+  const evaluated = (s) => s % 1000 === 999;
+  for (const s of steps) shards.set(iteration(s), Math.max(shards.get(iteration(s)) ?? 1, evaluated(s) ? 1 : s % 1000));
   const every = Math.ceil(shards.size / 8);
   return {
-    at: (s) => iteration(s) + (s % 1000) / (shards.get(iteration(s)) + 1),
-    name: (s) => `step ${s}: iteration ${iteration(s)}, ${plural(s % 1000, "shard")}`,
+    at: (s) => iteration(s) + (evaluated(s) ? shards.get(iteration(s)) + 0.5 : s % 1000) / (shards.get(iteration(s)) + 1),
+    name: (s) => `step ${s}: iteration ${iteration(s)}, ${evaluated(s) ? "evaluated" : plural(s % 1000, "shard")}`,
     marks: [...shards.keys()].filter((_, i) => i % every === 0).map((i) => [i + 0.5, String(i)]),
     breaks: (a, b) => iteration(a) !== iteration(b),
     label: "iteration",

@@ -1,0 +1,205 @@
+//! What `check` and `run` expect of a run, against what the run then takes, on the real binary.
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A quickstart of a few seconds.
+const SMALL: [&str; 5] = [
+    "loop.iterations=1",
+    "collect.questions=160",
+    "collect.workers=64",
+    "joint.steps=12",
+    "evaluate.questions=48",
+];
+
+fn tokenzero(verb: &str, sets: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("tokenzero").unwrap();
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args([verb, "recipes/quickstart.toml"]);
+    for set in sets {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn size(path: &Path) -> f64 {
+    if path.is_file() {
+        return path.metadata().unwrap().len() as f64;
+    }
+    let entries = std::fs::read_dir(path).unwrap();
+    entries.map(|entry| size(&entry.unwrap().path())).sum()
+}
+
+/// Forward tokens that the phases of iteration `i` in `dir` report.
+fn tokens(dir: &Path, i: u32) -> f64 {
+    let dir = dir.join(format!("iter-{i:04}"));
+    let mut sum = 0.0;
+    if i > 0 {
+        sum += json(&dir.join("collect.json"))["forward_tokens"]
+            .as_f64()
+            .unwrap();
+        sum += json(&dir.join("train.json"))["joint"]["tokens"]
+            .as_f64()
+            .unwrap();
+    }
+    // The three methods that vote share their draws.
+    for method in ["greedy", "weighted_vote", "searched"] {
+        let ledger = &json(&dir.join("evaluation.json"))["methods"][method]["ledger"];
+        let parts = ledger.as_object().unwrap().values();
+        sum += parts.map(|n| n.as_f64().unwrap()).sum::<f64>();
+    }
+    sum
+}
+
+#[track_caller]
+fn assert_near(what: &str, estimated: f64, measured: f64, band: f64) {
+    let ratio = estimated / measured;
+    assert!(
+        ratio > 1.0 / (1.0 + band) && ratio < 1.0 + band,
+        "{what}: {estimated:.4e} were expected and {measured:.4e} measured"
+    );
+}
+
+#[test]
+fn a_small_run_takes_what_was_expected() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let checked = tokenzero("check", &SMALL).arg("--json").output().unwrap();
+    assert!(checked.status.success());
+    let estimate: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    tokenzero("run", &SMALL)
+        .arg("--run-dir")
+        .arg(&run)
+        .assert()
+        .success()
+        .stderr(contains("expected: "));
+
+    let expected = |key: &str| estimate[key].as_f64().unwrap();
+    assert_near(
+        "tokens",
+        expected("tokens"),
+        tokens(&run, 0) + tokens(&run, 1),
+        0.25,
+    );
+    assert_near("disk", expected("disk"), size(&run), 0.25);
+
+    let mut events: BTreeMap<(String, u64), f64> = BTreeMap::new();
+    for line in std::fs::read_to_string(run.join("events.jsonl"))
+        .unwrap()
+        .lines()
+    {
+        let event: Value = serde_json::from_str(line).unwrap();
+        if let Some(value) = event["value"].as_f64() {
+            let tag = event["tag"].as_str().unwrap().to_owned();
+            events.insert((tag, event["step"].as_u64().unwrap()), value);
+        }
+    }
+    let at = |tag: &str, step: u64| events[&(tag.to_owned(), step)];
+    let phases = estimate["phases"].as_array().unwrap();
+    assert_eq!(phases.len(), 4);
+    let mut highest = 0.0f64;
+    for (step, phase) in phases.iter().enumerate() {
+        let measured = at("perf/rss_peak", step as u64);
+        highest = highest.max(measured);
+        // The allocator keeps some of what a phase before has left, now more, now less.
+        let memory = phase["memory"].as_f64().unwrap();
+        assert_near(&phase["phase"].to_string(), memory, measured, 0.4);
+        assert_near(
+            "the run's own estimate",
+            at("perf/estimate_rss_peak", step as u64),
+            memory,
+            0.1,
+        );
+        let parts = phase["parts"].as_array().unwrap();
+        let sum: f64 = parts
+            .iter()
+            .map(|part| part["bytes"].as_f64().unwrap())
+            .sum();
+        assert_near("the parts", sum, memory, 1e-6);
+    }
+    assert_near("memory", expected("memory"), highest, 0.25);
+}
+
+#[test]
+fn what_cannot_fit_is_refused_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let refused = |sets: &[&str], parts: &[&str]| {
+        let mut command = tokenzero("run", sets);
+        let mut assert = command
+            .arg("--run-dir")
+            .arg(&run)
+            .assert()
+            .failure()
+            .code(1)
+            .stdout("");
+        for part in parts {
+            assert = assert.stderr(contains(*part));
+        }
+        assert!(!run.exists());
+    };
+    refused(
+        &["collect.search.simulations=1000000"],
+        &[
+            "the collection of iteration 1",
+            "GB",
+            "collect.search.simulations",
+            "--no-estimate",
+        ],
+    );
+    refused(
+        &["engine.kv_slots=100"],
+        &["the evaluation of iteration 0", "engine.kv_slots"],
+    );
+    // An earlier run's folder stays as it is.
+    std::fs::create_dir(&run).unwrap();
+    std::fs::write(run.join("notes.txt"), "mine").unwrap();
+    tokenzero("run", &["engine.kv_slots=100"])
+        .arg("--fresh")
+        .arg("--run-dir")
+        .arg(&run)
+        .assert()
+        .failure();
+    assert_eq!(std::fs::read_dir(&run).unwrap().count(), 1);
+}
+
+#[test]
+fn check_shows_the_table_and_refuses_too() {
+    tokenzero("check", &SMALL)
+        .assert()
+        .success()
+        .stdout(contains("[collect.search.tree]"))
+        .stderr(
+            contains("most of it")
+                .and(contains("collect"))
+                .and(contains("disk at the")),
+        );
+    let narrow = ["engine.kv_slots=100"];
+    tokenzero("check", &narrow)
+        .assert()
+        .failure()
+        .stderr(contains("engine.kv_slots"));
+    tokenzero("check", &narrow)
+        .arg("--no-estimate")
+        .assert()
+        .success()
+        .stderr(contains("most of it").not());
+    let offline = tokenzero("check", &SMALL)
+        .args(["--offline", "--json"])
+        .output()
+        .unwrap();
+    assert!(offline.status.success());
+    let estimate: Value = serde_json::from_slice(&offline.stdout).unwrap();
+    assert!(estimate["seconds"].is_null());
+    assert_eq!(estimate["sample"]["searched"], 0);
+    assert!(estimate["memory"].as_f64().unwrap() > 5e7);
+}
