@@ -270,15 +270,6 @@ fn bad_input_gets_one_clear_message() {
 }
 
 fn recipes(b: &mut Bench) {
-    b.case(
-        "a pool that no question fits in",
-        &[
-            "run",
-            "recipes/quickstart.toml",
-            "--set",
-            "engine.kv_slots=100",
-        ],
-    );
     b.case("no such recipe", &["run", "recipes/quikstart.toml"]);
     b.case("a folder for a recipe", &["run", "recipes"]);
     b.recipe("an empty recipe", "");
@@ -299,6 +290,15 @@ fn recipes(b: &mut Bench) {
     b.set(
         "more questions than there are",
         &["collect.questions=1000000"],
+    );
+    b.case(
+        "a pool that no question fits in",
+        &[
+            "run",
+            "recipes/quickstart.toml",
+            "--set",
+            "engine.kv_slots=100",
+        ],
     );
     b.set("lambda above 1", &["collect.search.tree.lambda=1.5"]);
     b.set(

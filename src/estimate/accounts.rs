@@ -20,8 +20,10 @@ const RUNTIME: f64 = 27e6;
 /// rows of its passes, in six variations of the bundled recipes: 90 to 115 MB.
 const FITTING: f64 = 100e6;
 
-/// What of that the allocator does not give back afterwards: 40 to 50 MB.
-const FITTED: f64 = 45e6;
+/// What of that the allocator does not give back after a train phase, and after the few steps that are
+/// timed before a run: 50 to 90 and 15 to 45 MB.
+const FITTED: f64 = 60e6;
+const TRIED: f64 = 25e6;
 
 /// What buffers that grow by halves hold above what is used, in the mean.
 const GROWTH: f64 = 1.25;
@@ -134,12 +136,12 @@ impl Plan<'_> {
             part(
                 "trees in work",
                 busy * sample.nodes * LISTS * (NODE.0 + NODE.1 * k),
-                "collect.workers or collect.search.simulations",
+                "collect.search.simulations or collect.workers",
             ),
             part(
                 "finished trees that wait for their file",
                 waiting * self.record() + shard * (ROW.0 + ROW.1 * k),
-                "collect.shard or collect.workers",
+                "collect.search.simulations, collect.shard or collect.workers",
             ),
         ];
         self.with_checkpoint(search, trained, valued)
@@ -178,6 +180,9 @@ impl Plan<'_> {
     /// Adds the checkpoint that the phase works with, unless reading it takes more.
     fn with_checkpoint(&self, mut work: Vec<Part>, trained: bool, valued: bool) -> Vec<Part> {
         if !trained {
+            if self.sample.searched > 0 {
+                work.push(part("what the measured steps leave", TRIED, ""));
+            }
             return work;
         }
         let net = if valued {

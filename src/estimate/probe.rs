@@ -80,6 +80,11 @@ pub fn measured(
     let mut sample = Sample::assumed(recipe, prompt);
     let held_out = held_out(&*ground.task, recipe)?;
     let shape = Shape::of(config, recipe);
+    let assumed = Plan::new(recipe, config, &sample).estimate(phases);
+    if assumed.slots.is_some() {
+        // No question of a trial would find its slots.
+        return Ok(assumed);
+    }
     let bench = Bench::start(recipe, ground, tokenizer, first)?;
     if let Some(prompt) = sample_prompt {
         let rows = recipe.collect.workers.min(recipe.engine.max_rows).min(64);
