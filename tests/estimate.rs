@@ -60,6 +60,9 @@ fn tokens(dir: &Path, i: u32) -> f64 {
     sum
 }
 
+/// Bytes of a phase before that the allocator may keep or give back.
+const LEFT_OVER: f64 = 60e6;
+
 #[track_caller]
 fn assert_near(what: &str, estimated: f64, measured: f64, band: f64) {
     let ratio = estimated / measured;
@@ -112,7 +115,12 @@ fn a_small_run_takes_what_was_expected() {
         highest = highest.max(measured);
         // The allocator keeps some of what a phase before has left, now more, now less.
         let memory = phase["memory"].as_f64().unwrap();
-        assert_near(&phase["phase"].to_string(), memory, measured, 0.4);
+        let apart = (memory - measured).abs();
+        assert!(
+            apart < 0.25 * measured + LEFT_OVER,
+            "{}: {memory:.4e} were expected and {measured:.4e} measured",
+            phase["phase"]
+        );
         assert_near(
             "the run's own estimate",
             at("perf/estimate_rss_peak", step as u64),

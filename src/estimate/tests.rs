@@ -3,7 +3,7 @@
 use super::accounts::{Part, sum};
 use super::plan::Plan;
 use super::sample::{Sample, Spread};
-use super::{Estimate, Refusal, Room};
+use super::{Estimate, PhaseEstimate, Refusal, Room};
 use crate::iterate::{Phase, phases};
 use crate::model::Config;
 use crate::recipe::{Mode, Recipe, Shape};
@@ -156,8 +156,13 @@ fn what_does_not_fit_is_refused_with_its_knob() {
         let help = miette::Diagnostic::help(&refusal).unwrap().to_string();
         format!("{refusal}; {help}")
     };
-    let refusal = room(0.5 * GIB, 1e15).admits(&estimate).unwrap_err();
-    let told = message(refusal);
+    let trained = |p: &&PhaseEstimate| (p.iteration, p.phase) == (1, Phase::Train);
+    let training = PhaseEstimate::clone(estimate.phases.iter().find(trained).unwrap());
+    let only = Estimate {
+        phases: vec![training],
+        ..estimate.clone()
+    };
+    let told = message(room(0.5 * GIB, 1e15).admits(&only).unwrap_err());
     for part in [
         "the training of iteration 1",
         "537 MB",
