@@ -155,7 +155,8 @@ fn checksum(bytes: &[u8]) -> Vec<u8> {
     sha2::Sha256::digest(bytes).to_vec()
 }
 
-/// The scalars of a run, those that measure time left out; each tag and step once.
+/// The scalars of a run, the values of those that measure time left out, and those that only say what
+/// was expected; each tag and step once.
 fn scalars(dir: &Path) -> BTreeMap<(String, u64), String> {
     let mut found = BTreeMap::new();
     for line in std::fs::read_to_string(dir.join("events.jsonl"))
@@ -165,6 +166,9 @@ fn scalars(dir: &Path) -> BTreeMap<(String, u64), String> {
         let event: Value = serde_json::from_str(line).unwrap();
         let tag = event["tag"].as_str().unwrap().to_owned();
         let step = event["step"].as_u64().unwrap();
+        if tag.starts_with("perf/estimate_") {
+            continue;
+        }
         let value = match tag.starts_with("perf/") {
             true => String::new(),
             false => event["value"].to_string(),
@@ -485,7 +489,8 @@ fn a_full_disk_ends_the_run_with_its_cause_and_the_next_run_goes_on() {
     let mut failures = 0;
     for size in ["64k", "128k", "256k", "1m", "3m", "6m"] {
         assert!(mounted(size, "remount,"));
-        let output = command(&dir).output().unwrap();
+        // The estimate would refuse the disk before it is full.
+        let output = command(&dir).arg("--no-estimate").output().unwrap();
         let message = message(&output);
         if !output.status.success() {
             failures += 1;
