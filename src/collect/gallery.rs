@@ -76,9 +76,13 @@ fn draw(tree: &TreeRecord, tokenizer: &Tokenizer) -> Picture {
         .iter()
         .map(|node| Branch {
             parent: node.parent.map(|parent| parent as usize),
-            label: match node.parent {
+            label: match node.parent.map(|parent| &tree.nodes[parent as usize]) {
                 None => "root".into(),
-                Some(_) => label(node.token, tokenizer),
+                Some(parent) => {
+                    let root = parent.parent.is_none();
+                    let last = tree.prompt.last().copied().filter(|_| root);
+                    label(last.unwrap_or(parent.token), node.token, tokenizer)
+                }
             },
             visits: node.visits,
             q: q(node),
@@ -88,10 +92,31 @@ fn draw(tree: &TreeRecord, tokenizer: &Tokenizer) -> Picture {
     Picture::tree(&branches)
 }
 
-/// A token as text; a special one by its name.
-fn label(token: u32, tokenizer: &Tokenizer) -> String {
-    match tokenizer.decode(&[token]) {
-        text if text.is_empty() => tokenizer.id_to_token(token).unwrap_or_default(),
-        text => text,
+/// What `token` adds to a text that ends with `last`; a special one is shown by its name.
+fn label(last: u32, token: u32, tokenizer: &Tokenizer) -> String {
+    let (before, both) = (tokenizer.decode(&[last]), tokenizer.decode(&[last, token]));
+    match both.strip_prefix(&before) {
+        Some(added) if !added.is_empty() => added.to_owned(),
+        _ => tokenizer.id_to_token(token).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn tokens_are_shown_as_they_stand_in_the_text() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/countdown-tiny");
+        let tokenizer = Tokenizer::load(&dir).unwrap();
+        let tokens = tokenizer.encode("11 * 1 = 11 left 4\n").unwrap();
+        let shown: String = tokens
+            .windows(2)
+            .map(|pair| label(pair[0], pair[1], &tokenizer))
+            .collect();
+        assert_eq!(shown, " * 1 = 11 left 4\n");
+        let end = tokenizer.eos();
+        assert!(!label(tokens[0], end, &tokenizer).is_empty());
     }
 }
