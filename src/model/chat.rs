@@ -107,8 +107,9 @@ fn without_generation_marks(source: &str) -> String {
     let mut rest = source;
     while let Some(at) = rest.find("{%") {
         let (before, tag) = rest.split_at(at);
-        let Some(end) = tag.find("%}") else { break };
-        let inner = &tag[2..end];
+        let Some((inner, after)) = tag[2..].split_once("%}") else {
+            break;
+        };
         let word = inner.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
         let replacement = match word {
             "generation" => "if true",
@@ -119,7 +120,7 @@ fn without_generation_marks(source: &str) -> String {
         out.push_str("{%");
         out.push_str(&inner.replacen(word, replacement, 1));
         out.push_str("%}");
-        rest = &tag[end + 2..];
+        rest = after;
     }
     out.push_str(rest);
     out
@@ -322,6 +323,13 @@ mod tests {
             render(source, &[]).unwrap(),
             "{\"a\": [1, 2.5, true, null], \"é<'\": \"x\\n\\\"y\"}|[]|{\n  \"a\": [\n    1\n  ],\n  \"b\": {}\n}|\"\\u00e9\""
         );
+    }
+
+    #[test]
+    fn a_tag_that_closes_as_it_opens_is_refused() {
+        // The search for `%}` used to find that of `{%}`.
+        assert!(render("{%} endif %}", &[]).is_err());
+        assert_eq!(without_generation_marks("{%} x {%"), "{%} x {%");
     }
 
     #[test]
