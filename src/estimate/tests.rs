@@ -164,9 +164,9 @@ fn what_does_not_fit_is_refused_with_its_knob() {
     };
     let told = message(room(0.5 * GIB, 1e15).admits(&only).unwrap_err());
     for part in [
-        "the evaluation of iteration 0",
+        "the training of iteration 1",
         "537 MB",
-        "evaluate.workers",
+        "joint.",
         "--no-estimate",
     ] {
         assert!(told.contains(part), "{told}");

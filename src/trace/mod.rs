@@ -44,6 +44,7 @@ mod error;
 pub mod fs;
 mod journal;
 mod manifest;
+mod pages;
 mod parquet;
 mod record;
 mod schema;

@@ -4,6 +4,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
+use super::pages;
 use crate::guard::guarded;
 use polars::prelude::*;
 
@@ -25,6 +26,7 @@ pub(super) fn encode(frame: &mut DataFrame) -> PolarsResult<Vec<u8>> {
 /// The named columns of a file, all of them for `None`, each in one chunk.
 pub(super) fn decode(bytes: &[u8], columns: Option<Vec<String>>) -> PolarsResult<DataFrame> {
     refused(|| {
+        pages::check(bytes)?;
         ParquetReader::new(Cursor::new(bytes))
             .with_columns(columns)
             .set_rechunk(true)
