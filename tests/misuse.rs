@@ -589,6 +589,7 @@ fn run_folders(b: &mut Bench) {
         &[
             "run",
             "recipes/quickstart.toml",
+            "--no-estimate",
             "--run-dir",
             "/proc/tokenzero",
         ],
