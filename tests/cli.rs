@@ -1,10 +1,11 @@
 //! The real binary, as a user types it.
 
+mod small;
+
 use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
-use std::path::Path;
 
 fn tokenzero() -> Command {
     let mut command = Command::cargo_bin("tokenzero").unwrap();
@@ -196,33 +197,11 @@ fn generate_answers_prompts_in_order() {
         .stderr(contains("value net"));
 }
 
-/// A run small enough for a test, through every phase.
-fn small_run(dir: &Path) -> Command {
-    let mut command = tokenzero();
-    command
-        .args(["run", "recipes/quickstart.toml", "--run-dir"])
-        .arg(dir);
-    for set in [
-        "loop.iterations=1",
-        "collect.questions=24",
-        "collect.search.simulations=12",
-        "joint.steps=6",
-        "joint.policy_batch=8",
-        "joint.value_batch=8",
-        "evaluate.questions=16",
-        "evaluate.samples=2",
-        "evaluate.search.searched.simulations=10",
-    ] {
-        command.args(["--set", set]);
-    }
-    command
-}
-
 #[test]
 fn a_small_run_leaves_everything_and_a_second_one_finds_it_done() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    small_run(&run)
+    small::run(&run)
         .assert()
         .success()
         .stdout(contains("searched").and(contains("tensorboard --logdir")))
@@ -250,13 +229,13 @@ fn a_small_run_leaves_everything_and_a_second_one_finds_it_done() {
         }
     }
     let before = std::fs::metadata(run.join("iter-0001/checkpoint/model.safetensors")).unwrap();
-    small_run(&run)
+    small::run(&run)
         .assert()
         .success()
         .stdout(contains("searched"));
     let after = std::fs::metadata(run.join("iter-0001/checkpoint/model.safetensors")).unwrap();
     assert_eq!(before.modified().unwrap(), after.modified().unwrap());
-    small_run(&run)
+    small::run(&run)
         .args(["--set", "seed=9"])
         .assert()
         .failure()

@@ -4,6 +4,7 @@
 mod browser;
 #[path = "view/made_up.rs"]
 mod made_up;
+mod small;
 
 use assert_cmd::Command;
 use browser::Browser;
@@ -21,28 +22,6 @@ fn view(run: &Path, out: &Path) -> Command {
     let mut command = tokenzero();
     command.arg("view").arg(run).arg("--out").arg(out);
     command
-}
-
-/// A run small enough for a test, through every phase.
-fn small_run(dir: &Path) {
-    let mut command = tokenzero();
-    command
-        .args(["run", "recipes/quickstart.toml", "--quiet", "--run-dir"])
-        .arg(dir);
-    for set in [
-        "loop.iterations=1",
-        "collect.questions=24",
-        "collect.search.simulations=12",
-        "joint.steps=6",
-        "joint.policy_batch=8",
-        "joint.value_batch=8",
-        "evaluate.questions=16",
-        "evaluate.samples=2",
-        "evaluate.search.searched.simulations=10",
-    ] {
-        command.args(["--set", set]);
-    }
-    command.assert().success();
 }
 
 /// Why the command refuses.
@@ -188,7 +167,7 @@ fn hostile_words_stay_words_and_a_large_tree_stays_quick() {
 fn a_small_run_can_be_walked_through() {
     let dir = tempfile::tempdir().unwrap();
     let (run, page) = (dir.path().join("run"), dir.path().join("page.html"));
-    small_run(&run);
+    small::run(&run).arg("--quiet").assert().success();
     let before = std::fs::read(run.join("state.json")).unwrap();
     view(&run, &page)
         .assert()

@@ -105,12 +105,7 @@ pub(super) fn table(estimate: &Estimate) -> String {
             .max_by(|a, b| a.bytes.total_cmp(&b.bytes));
         table.add_row([
             phase.iteration.to_string(),
-            match phase.phase {
-                Phase::Collect => "collect",
-                Phase::Train => "train",
-                Phase::Evaluate | Phase::Done => "evaluate",
-            }
-            .to_owned(),
+            phase.phase.name().to_owned(),
             bytes(phase.memory),
             largest.map_or_else(String::new, |part| {
                 format!("{} {}", part.what, bytes(part.bytes))

@@ -123,55 +123,36 @@ impl<'a> Plan<'a> {
 
     fn fit(&self, fit: Fit, lessons: Lessons) -> FitPlan {
         let recipe = self.recipe;
-        let left = |all: f64, held_out: f64| (all * (1.0 - held_out)).max(1.0);
         let frozen = fit == Fit::Value && recipe.value.kind == Kind::Head;
         let (value, solution) = (
             self.sample.values.tokens.mean,
             self.sample.solutions.tokens.mean,
         );
-        let (steps, epochs, examples, batch, parts, every) = match fit {
-            Fit::Joint => {
-                let p = &recipe.joint;
-                let examples = left(lessons.values, p.validation);
+        // The parameters of the fits are types of their own with the same fields.
+        macro_rules! shared {
+            ($params:expr, $batch:ident) => {{
+                let p = $params;
+                let every = p.checkpoint_every;
                 (
                     p.steps,
                     p.epochs,
-                    examples,
-                    p.value_batch,
+                    p.$batch,
                     p.accumulation,
-                    p.checkpoint_every,
+                    every,
+                    p.validation,
                 )
-            }
-            Fit::Value => {
-                let p = &recipe.value;
-                let examples = left(lessons.values, p.validation);
-                (
-                    p.steps,
-                    p.epochs,
-                    examples,
-                    p.batch,
-                    p.accumulation,
-                    p.checkpoint_every,
-                )
-            }
-            Fit::Policy => {
-                let p = &recipe.policy;
-                let examples = left(lessons.solutions, p.validation);
-                (
-                    p.steps,
-                    p.epochs,
-                    examples,
-                    p.batch,
-                    p.accumulation,
-                    p.checkpoint_every,
-                )
-            }
+            }};
+        }
+        let (steps, epochs, batch, parts, every, validation) = match fit {
+            Fit::Joint => shared!(&recipe.joint, value_batch),
+            Fit::Value => shared!(&recipe.value, batch),
+            Fit::Policy => shared!(&recipe.policy, batch),
         };
-        let held_out = match fit {
-            Fit::Joint => recipe.joint.validation,
-            Fit::Value => recipe.value.validation,
-            Fit::Policy => 0.0,
+        let (all, held_out) = match fit {
+            Fit::Joint | Fit::Value => (lessons.values, validation),
+            Fit::Policy => (lessons.solutions, 0.0),
         };
+        let examples = (all * (1.0 - validation)).max(1.0);
         let steps = step_count(steps, epochs, examples as usize, batch) as f64;
         let batch = (batch as f64).min(examples);
         let own = match fit {
