@@ -6,8 +6,9 @@
 //!
 //! Modules, ground floor first (imports go down only): [`guard`], [`memory`], [`stop`],
 //! [`task`], [`tree`], [`trace`], [`monitor`]; [`model`]; [`engine`], [`train`]; [`search`]; [`collect`],
-//! [`evaluate`]; [`recipe`]; [`iterate`]; [`estimate`], [`view`]; [`cli`].
+//! [`evaluate`]; [`recipe`]; [`iterate`]; [`bench`], [`estimate`], [`view`]; [`cli`].
 
+pub mod bench;
 pub mod cli;
 pub mod collect;
 pub mod engine;

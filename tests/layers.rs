@@ -31,6 +31,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("evaluate", 4),
     ("recipe", 5),
     ("iterate", 6),
+    ("bench", 7),
     ("estimate", 7),
     ("view", 7),
     ("cli", 8),

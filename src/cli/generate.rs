@@ -91,12 +91,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let tokenizer = Arc::new(checkpoint.tokenizer);
     let value: Option<Value> = value.filter(|_| args.simulations.is_some());
-    let mut params = Params::default();
-    if prompts.len() == 1 {
-        // One text alone is written faster without company.
-        params.min_step_tokens = 1;
-    }
-    let engine = Engine::start(checkpoint.policy, value, params).into_diagnostic()?;
+    let engine = Engine::start(checkpoint.policy, value, Params::default()).into_diagnostic()?;
     let policy = common::policy(&engine, &tokenizer);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

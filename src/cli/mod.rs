@@ -1,5 +1,6 @@
 //! The command line: one file a verb. stdout is data, stderr is logs.
 
+mod bench;
 mod bug;
 mod check;
 mod common;
@@ -61,6 +62,8 @@ enum Verb {
     View(view::Args),
     /// Export the policy or the value net of a run as a Hugging Face directory.
     Export(export::Args),
+    /// Measure decoding, searching and training, beside what the machine can do.
+    Bench(bench::Args),
 }
 
 /// Runs the command line of this process.
@@ -69,7 +72,8 @@ pub fn main() -> ExitCode {
     common::start_logs(cli.verbose);
     common::set_report_style();
     let signals = match &cli.verb {
-        Verb::Check(_)
+        Verb::Bench(_)
+        | Verb::Check(_)
         | Verb::Generate(_)
         | Verb::Grade(_)
         | Verb::Show(_)
@@ -94,6 +98,7 @@ pub fn main() -> ExitCode {
         Verb::Diff(args) => show::diff(args),
         Verb::View(args) => view::run(args),
         Verb::Export(args) => export::run(args),
+        Verb::Bench(args) => bench::run(args),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

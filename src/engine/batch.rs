@@ -22,3 +22,12 @@ impl Batch {
         &self.paths[self.rows[i]][..=self.positions[i]]
     }
 }
+
+/// What a step leaves.
+#[derive(Debug)]
+pub(super) struct Judged {
+    /// `[wanted, vocab]`.
+    pub logits: Vec<f32>,
+    /// `[wanted]`; zeros where there is no value net.
+    pub values: Vec<f32>,
+}

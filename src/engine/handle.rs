@@ -237,6 +237,22 @@ impl Session {
         Ok(reply)
     }
 
+    /// Slots for `count` tokens that nothing was forwarded for, their keys and values zeros or
+    /// whatever lay there: a context for measurements of speed, which the contents do not change.
+    ///
+    /// # Errors
+    /// [`Error::OutOfSlots`] when the pool has too few, and an engine that stopped.
+    pub async fn blank(&self, count: usize) -> Result<Vec<Slot>, Error> {
+        let (answer, reply) = oneshot::channel();
+        self.handle
+            .sender
+            .send(Message::Blank(count, answer))
+            .map_err(|_| self.handle.end())?;
+        let slots = reply.await.map_err(|_| self.handle.end())??;
+        self.lock().extend(&slots);
+        Ok(slots)
+    }
+
     fn check(&self, request: &Request) -> Result<(), Error> {
         if request.tokens.is_empty() {
             return Err(Error::Empty);

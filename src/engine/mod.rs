@@ -5,11 +5,11 @@
 //! sessions share each step, and a row leaves as soon as it is done. One token takes one slot; a
 //! sequence is the list of its slots, so a prefix is shared by naming the same slots again.
 
-mod attend_device;
-mod attend_host;
 mod batch;
+mod device;
 mod handle;
-mod kernels;
+mod host;
+mod machine;
 mod meter;
 mod pool;
 mod request;
@@ -20,11 +20,21 @@ mod tests;
 mod thread;
 
 pub use handle::{Engine, EngineHandle, Error, Session};
+pub use machine::Machine;
 pub use meter::{Load, Meter};
 pub use pool::Slot;
 pub use request::{Choose, Finish, Generate, Output, Reply, Request};
 
 use serde::{Deserialize, Serialize};
+
+/// How weights are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weights {
+    #[default]
+    F32,
+    Bf16,
+}
 
 /// How the engine batches and how much it may hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,10 +48,10 @@ pub struct Params {
     /// Tokens whose keys and values fit in the pool at once; 0 takes as many as half of the free
     /// memory holds, on an accelerator as many as 8 GiB hold. Default 0.
     pub kv_slots: usize,
-    /// Tokens that a step on the CPU is filled up to with idle ones. Matrix kernels sum in another
-    /// order for a few rows than for many: with at least 8, what a row computes does not depend on
-    /// how many others there are. 1 is faster where a single text is written. Default 8.
-    pub min_step_tokens: usize,
+    /// How the CPU holds weights: `"f32"`, or `"bf16"` for half the memory and up to twice the speed
+    /// of a few rows; arithmetic is in f32 either way. A published model in bfloat16 loses nothing by
+    /// it, a trained one its last digits. Default `"f32"`.
+    pub weights: Weights,
     /// How long a step waits for sessions that are between requests, in microseconds. Default 300.
     pub linger_us: u64,
 }
@@ -52,7 +62,7 @@ impl Default for Params {
             max_rows: 256,
             max_step_tokens: 1024,
             kv_slots: 0,
-            min_step_tokens: 8,
+            weights: Weights::F32,
             linger_us: 300,
         }
     }

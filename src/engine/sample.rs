@@ -1,5 +1,6 @@
 //! From a row of logits to what leaves the device: the top k, the log-sum-exp, the next token.
 
+use super::host::{exp_sum, max};
 use super::request::{Choose, Output};
 
 /// Top `k` and log-sum-exp of `logits`.
@@ -19,26 +20,28 @@ pub(super) fn output(logits: &[f32], k: usize, value: f32) -> Output {
 
 /// Stable `ln(sum(exp(x)))`.
 pub(super) fn log_sum_exp(logits: &[f32]) -> f32 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // Blocks in f32, their sums in f64: no drift over a vocabulary of 152k.
-    let sum: f64 = logits
-        .chunks(64)
-        .map(|block| f64::from(block.iter().map(|x| (x - max).exp()).sum::<f32>()))
-        .sum();
-    max + sum.ln() as f32
+    let max = max(logits);
+    max + exp_sum(logits, max).ln() as f32
 }
 
 /// Ids of the `k` largest logits, descending; ties by ascending id.
 fn top_k(logits: &[f32], k: usize) -> Vec<u32> {
+    /// Logits that are compared with the worst of the best at once.
+    const BLOCK: usize = 64;
     let k = k.min(logits.len());
     let mut best: Vec<(f32, u32)> = Vec::with_capacity(k + 1);
-    for (id, &x) in logits.iter().enumerate() {
-        if best.len() == k && best.last().is_none_or(|worst| x <= worst.0) {
+    for (block, some) in logits.chunks(BLOCK).enumerate() {
+        if best.len() == k && best.last().is_none_or(|worst| max(some) <= worst.0) {
             continue;
         }
-        let at = best.partition_point(|b| b.0 >= x);
-        best.insert(at, (x, id as u32));
-        best.truncate(k);
+        for (at, &x) in some.iter().enumerate() {
+            if best.len() == k && best.last().is_none_or(|worst| x <= worst.0) {
+                continue;
+            }
+            let place = best.partition_point(|b| b.0 >= x);
+            best.insert(place, (x, (block * BLOCK + at) as u32));
+            best.truncate(k);
+        }
     }
     best.into_iter().map(|b| b.1).collect()
 }
@@ -57,13 +60,8 @@ pub(super) fn choose(logits: &[f32], log_sum_exp: f32, how: Choose, draw: u64) -
 }
 
 fn arg_max(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, &x) in logits.iter().enumerate() {
-        if x > logits[best] {
-            best = id;
-        }
-    }
-    best as u32
+    let max = max(logits);
+    logits.iter().position(|&x| x == max).unwrap_or(0) as u32
 }
 
 fn sample(logits: &[f32], temperature: f32, top_p: f32, u: f64) -> u32 {

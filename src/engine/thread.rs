@@ -1,23 +1,22 @@
 //! The loop of the device thread: gather rows, run a step, hand out results.
 
-use super::Params;
-use super::attend_device::{DeviceAttention, DeviceCache};
-use super::attend_host::{HostAttention, HostCache};
-use super::batch::Batch;
+use super::batch::{Batch, Judged};
+use super::device::DeviceNets;
 use super::handle::Error;
+use super::host::{HostNets, all_finite};
 use super::pool::{Slot, SlotPool};
 use super::request::Request;
 use super::row::{Answer, Row};
+use super::{Params, Weights};
 use crate::guard::guarded;
-use crate::model::layout::floats;
 use crate::model::{Decoder, Value};
-use burn::tensor::{Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// Steps between two looks at the accelerator's memory.
 const STEPS_PER_LOOK: u64 = 64;
@@ -25,6 +24,8 @@ const STEPS_PER_LOOK: u64 = 64;
 /// What reaches the device thread.
 pub(super) enum Message {
     Run(Request, Answer),
+    /// Slots for this many tokens that nothing was forwarded for.
+    Blank(usize, oneshot::Sender<Result<Vec<Slot>, Error>>),
     Release(Vec<Slot>),
     Stop,
     #[cfg(test)]
@@ -52,60 +53,24 @@ pub(super) struct Shared {
     pub panic: OnceLock<String>,
 }
 
-enum Cache {
-    Host(HostCache),
-    Device(DeviceCache),
+/// Where the networks run.
+enum Nets {
+    Host(Box<HostNets>),
+    Device(Box<DeviceNets>),
 }
 
-/// A decoder with the keys and values it has seen.
-struct Net {
-    decoder: Decoder,
-    cache: Cache,
-    device: Device,
-}
-
-impl Net {
-    fn new(decoder: Decoder, host: bool) -> Net {
-        let device = decoder.embedding.val().device();
-        let cache = if host {
-            Cache::Host(HostCache::new(decoder.config()))
-        } else {
-            Cache::Device(DeviceCache::new(decoder.config(), &device))
-        };
-        Net {
-            decoder,
-            cache,
-            device,
+impl Nets {
+    fn forward(&mut self, batch: &Batch, slots: usize, wanted: &[usize]) -> Judged {
+        match self {
+            Nets::Host(nets) => nets.forward(batch, slots, wanted),
+            Nets::Device(nets) => nets.forward(batch, slots, wanted),
         }
     }
 
-    /// Rows that a step is filled up to: accelerators compute a row alike whatever its neighbours.
-    fn least(&self, least: usize) -> usize {
-        match self.cache {
-            Cache::Host(_) => least,
-            Cache::Device(_) => 1,
-        }
-    }
-
-    /// Final hidden states of the batch's tokens, `[tokens, hidden]`; idle tokens follow where the
-    /// batch has fewer than `least`.
-    fn forward(&mut self, batch: &Batch, slots: usize, least: usize) -> Tensor<2> {
-        let mut tokens: Vec<i32> = batch.tokens.iter().map(|&t| t as i32).collect();
-        tokens.resize(tokens.len().max(self.least(least)), 0);
-        let count = tokens.len();
-        let tokens = Tensor::<1, Int>::from_data(TensorData::new(tokens, [count]), &self.device);
-        let rope = self.decoder.rope();
-        match &mut self.cache {
-            Cache::Host(cache) => {
-                cache.grow(slots);
-                let mut attend = HostAttention::new(cache, batch, rope, self.device.clone());
-                self.decoder.forward(tokens, &mut attend)
-            }
-            Cache::Device(cache) => {
-                cache.grow(slots);
-                let mut attend = DeviceAttention::new(cache, batch, rope);
-                self.decoder.forward(tokens, &mut attend)
-            }
+    fn device_bytes(&self) -> Option<u64> {
+        match self {
+            Nets::Host(_) => None,
+            Nets::Device(nets) => nets.device_bytes(),
         }
     }
 }
@@ -113,10 +78,8 @@ impl Net {
 /// The state of the device thread.
 pub(super) struct Worker {
     params: Params,
-    policy: Net,
-    /// A value trunk of its own; it sees the same tokens in the same slots.
-    value_trunk: Option<Net>,
-    head: Option<crate::model::ValueHead>,
+    nets: Nets,
+    vocab: usize,
     pool: SlotPool,
     waiting: VecDeque<Row>,
     active: Vec<Row>,
@@ -134,16 +97,14 @@ impl Worker {
         shared: Arc<Shared>,
         inbox: Receiver<Message>,
     ) -> Worker {
-        let (value_trunk, head) = match value {
-            None => (None, None),
-            Some(Value::Shared(head)) => (None, Some(head)),
-            Some(Value::Separate { trunk, head }) => (Some(Net::new(trunk, host)), Some(head)),
-        };
+        let bf16 = params.weights == Weights::Bf16;
         Worker {
             params,
-            policy: Net::new(policy, host),
-            value_trunk,
-            head,
+            vocab: policy.config().vocab_size,
+            nets: match host {
+                true => Nets::Host(Box::new(HostNets::new(policy, value, bf16))),
+                false => Nets::Device(Box::new(DeviceNets::new(policy, value))),
+            },
             pool: SlotPool::new(capacity),
             waiting: VecDeque::new(),
             active: Vec::new(),
@@ -236,6 +197,21 @@ impl Worker {
                 );
                 self.waiting.push_back(Row::new(request, answer));
             }
+            Message::Blank(count, answer) => {
+                let slots: Vec<Slot> = std::iter::from_fn(|| self.pool.take())
+                    .take(count)
+                    .collect();
+                let enough = slots.len() == count;
+                let reply = if enough {
+                    Ok(slots)
+                } else {
+                    self.pool.release(&slots);
+                    Err(Error::OutOfSlots)
+                };
+                if let Err(Ok(unsent)) = answer.send(reply) {
+                    self.pool.release(&unsent);
+                }
+            }
             Message::Release(slots) => self.pool.release(&slots),
             Message::Stop => return false,
             #[cfg(test)]
@@ -276,44 +252,25 @@ impl Worker {
         add(&self.shared.tokens, batch.len());
         // Asking takes a look at every page.
         if steps.is_multiple_of(STEPS_PER_LOOK)
-            && let Some(usage) = self.policy.device.memory_pool_usage()
+            && let Some(bytes) = self.nets.device_bytes()
         {
-            let bytes = &self.shared.device_bytes;
-            bytes.store(usage.bytes_reserved, Ordering::Relaxed);
+            self.shared.device_bytes.store(bytes, Ordering::Relaxed);
         }
-        let least = self.params.min_step_tokens;
-        let hidden = self.policy.forward(&batch, slots, least);
-        let value_hidden = self
-            .value_trunk
-            .as_mut()
-            .map(|net| net.forward(&batch, slots, least));
+        let last: Vec<usize> = wanted.iter().map(|w| w.1).collect();
+        let judged = self.nets.forward(&batch, slots, &last);
         if wanted.is_empty() {
             return Ok(());
         }
-        let mut last: Vec<usize> = wanted.iter().map(|w| w.1).collect();
-        last.resize(last.len().max(self.policy.least(least)), 0);
-        let hidden_last = pick(hidden, &last, &self.policy.device);
-        let values = self.head.as_ref().map(|head| {
-            let states = match value_hidden {
-                Some(own) => pick(own, &last, &self.policy.device),
-                None => hidden_last.clone(),
-            };
-            floats(head.value(states))
-        });
-        let logits = floats(self.policy.decoder.logits(hidden_last));
-        self.hand_out(&wanted, &logits, values.as_deref())
+        self.hand_out(&wanted, &judged)
     }
 
-    fn hand_out(
-        &mut self,
-        wanted: &[(usize, usize)],
-        logits: &[f32],
-        values: Option<&[f32]>,
-    ) -> Result<(), Error> {
-        let vocab = self.policy.decoder.config().vocab_size;
-        let logits = &logits[..wanted.len() * vocab];
-        if let Some(at) = logits.iter().position(|x| !x.is_finite()) {
-            tracing::error!("a logit of row {} is not finite", at / vocab);
+    fn hand_out(&mut self, wanted: &[(usize, usize)], judged: &Judged) -> Result<(), Error> {
+        let vocab = self.vocab;
+        let logits = &judged.logits;
+        let broken = |row: &&[f32]| !all_finite(row);
+        if let Some(row) = logits.par_chunks(vocab).find_any(broken) {
+            let worst = row.iter().position(|x| !x.is_finite());
+            tracing::error!("the logit of token {worst:?} is not finite");
             return Err(Error::NotFinite);
         }
         let mut place = vec![None; self.active.len()];
@@ -326,8 +283,7 @@ impl Worker {
             .zip(&place)
             .map(|(row, place)| {
                 place.is_some_and(|at| {
-                    let value = values.map_or(0.0, |v| v[at]);
-                    row.advance(&logits[at * vocab..][..vocab], value)
+                    row.advance(&logits[at * vocab..][..vocab], judged.values[at])
                 })
             })
             .collect();
@@ -342,18 +298,4 @@ impl Worker {
         self.shared.live.store(self.pool.live(), Ordering::Relaxed);
         Ok(())
     }
-}
-
-/// Rows `index` of `x`, without a copy when it is all of them in order.
-fn pick(x: Tensor<2>, index: &[usize], device: &Device) -> Tensor<2> {
-    let [n, _] = x.dims();
-    if index.len() == n && index.iter().enumerate().all(|(i, &at)| i == at) {
-        return x;
-    }
-    let index: Vec<i32> = index.iter().map(|&i| i as i32).collect();
-    let count = index.len();
-    x.select(
-        0,
-        Tensor::<1, Int>::from_data(TensorData::new(index, [count]), device),
-    )
 }

@@ -158,8 +158,10 @@ fn split(prefix: &str, projection: &Projection, parts: &[(&str, usize)]) -> Vec<
 
 /// The values of a tensor in row-major order, as f32 whatever its type.
 pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    let data = tensor.into_data_as::<f32>();
-    bytemuck::cast_slice(data.as_bytes()).to_vec()
+    match tensor.into_data_as::<f32>().try_into_vec::<f32>() {
+        Ok(floats) => floats,
+        Err(_) => unreachable!("the data was just converted to f32"),
+    }
 }
 
 /// `[rows, columns]` to `[columns, rows]`, in blocks that stay in the cache.

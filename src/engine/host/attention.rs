@@ -1,35 +1,12 @@
-//! The two inner loops of attention on the host. Sums run in a fixed order of eight lanes, so a
-//! row's result does not depend on what else is in the batch.
+//! Attention of one token over the slots that it sees, for the query heads that share a key head.
+//! Sums run in a fixed order of lanes, so a row's result does not depend on what else is in the
+//! batch.
 
-/// Calls `$body` compiled for AVX2 and FMA where the processor has them.
-macro_rules! dispatch {
-    ($name:ident, $body:ident, ($($arg:ident: $ty:ty),*)) => {
-        #[inline]
-        pub(super) fn $name($($arg: $ty),*) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma")]
-                fn wide($($arg: $ty),*) {
-                    $body::<true>($($arg),*)
-                }
-                if std::arch::is_x86_feature_detected!("avx2")
-                    && std::arch::is_x86_feature_detected!("fma")
-                {
-                    // SAFETY: the two features were just found.
-                    return unsafe { wide($($arg),*) };
-                }
-            }
-            $body::<false>($($arg),*)
-        }
-    };
-}
+use super::cache::SharedLayer;
+use super::lanes::{dispatch, exp, max_body, multiply_add, sum_body};
 
+/// Lanes of the sums over a head's dimensions.
 const LANES: usize = 8;
-
-#[inline(always)]
-fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FMA { a.mul_add(b, c) } else { a * b + c }
-}
 
 #[inline(always)]
 fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
@@ -41,7 +18,10 @@ fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
             lanes[l] = multiply_add::<FMA>(x[l], y[l], lanes[l]);
         }
     }
-    let mut sum: f32 = lanes.iter().sum();
+    for l in 0..LANES / 2 {
+        lanes[l] += lanes[l + LANES / 2];
+    }
+    let mut sum = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
     for (x, y) in a_rest.iter().zip(b_rest) {
         sum = multiply_add::<FMA>(*x, *y, sum);
     }
@@ -51,7 +31,7 @@ fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
 #[inline(always)]
 fn attend_group_body<const FMA: bool>(
     queries: &[f32],
-    cache: &[f32],
+    cache: &SharedLayer,
     slots: &[u32],
     layout: Layout,
     scores: &mut [f32],
@@ -61,29 +41,25 @@ fn attend_group_body<const FMA: bool>(
     let group = queries.len() / d;
     let n = slots.len();
     for (at, &slot) in slots.iter().enumerate() {
-        let start = slot as usize * layout.stride + layout.key;
-        let key = &cache[start..start + d];
+        let key = cache.read(slot, layout.key, d);
         for g in 0..group {
             scores[g * n + at] = dot::<FMA>(&queries[g * d..][..d], key) * layout.scale;
         }
     }
     for g in 0..group {
         let row = &mut scores[g * n..][..n];
-        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut sum = 0.0;
+        let max = max_body::<FMA>(row);
         for s in row.iter_mut() {
-            *s = (*s - max).exp();
-            sum += *s;
+            *s = exp::<FMA>(*s - max);
         }
-        let scale = 1.0 / sum;
+        let scale = 1.0 / sum_body::<FMA>(row);
         for s in row.iter_mut() {
             *s *= scale;
         }
     }
     out.fill(0.0);
     for (at, &slot) in slots.iter().enumerate() {
-        let start = slot as usize * layout.stride + layout.value;
-        let value = &cache[start..start + d];
+        let value = cache.read(slot, layout.value, d);
         for g in 0..group {
             let weight = scores[g * n + at];
             let out = &mut out[g * d..][..d];
@@ -96,9 +72,7 @@ fn attend_group_body<const FMA: bool>(
 
 /// Where a head's keys and values lie in the cache of one layer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
-    /// Floats per slot.
-    pub stride: usize,
+pub struct Layout {
     /// Offset of this head's key within a slot.
     pub key: usize,
     /// Offset of this head's value within a slot.
@@ -110,7 +84,7 @@ pub(super) struct Layout {
 
 dispatch!(attend_group, attend_group_body, (
     queries: &[f32],
-    cache: &[f32],
+    cache: &SharedLayer,
     slots: &[u32],
     layout: Layout,
     scores: &mut [f32],

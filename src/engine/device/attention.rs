@@ -1,13 +1,13 @@
 //! Keys and values in the memory of an accelerator, and attention over them in tensor operations.
 
-use super::batch::Batch;
+use crate::engine::batch::Batch;
 use crate::model::decoder::Projection;
 use crate::model::{Attend, Config, Rope};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
 /// One tensor a layer: `[slots, (keys | values) * kv_heads * head_dim]`.
-pub(super) struct DeviceCache {
+pub struct DeviceCache {
     layers: Vec<Tensor<2>>,
     heads: usize,
     kv_heads: usize,
@@ -44,7 +44,7 @@ impl DeviceCache {
 }
 
 /// A step's view of a [`DeviceCache`].
-pub(super) struct DeviceAttention<'a> {
+pub struct DeviceAttention<'a> {
     cache: &'a mut DeviceCache,
     tokens: usize,
     longest: usize,

@@ -1,0 +1,17 @@
+//! The forward pass on the CPU: weights packed for it, keys and values in main memory, every kernel
+//! in Rust. No tensor library stands between: a small model's step is a few microseconds of
+//! arithmetic, which the bookkeeping of tensors would dwarf.
+
+mod attention;
+mod cache;
+mod head;
+mod lanes;
+mod multiply;
+mod net;
+mod nets;
+mod panels;
+mod team;
+
+pub(super) use lanes::{all_finite, exp_sum, max};
+pub(super) use multiply::multiply_rate;
+pub(super) use nets::HostNets;
