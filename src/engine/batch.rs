@@ -3,15 +3,15 @@
 /// The tokens of one step. Token `i` belongs to `rows[i]`, whose slots are `paths[rows[i]]`; it sees
 /// the first `positions[i] + 1` of them, its own last.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct Batch<'a> {
     pub tokens: Vec<u32>,
     pub positions: Vec<usize>,
     pub rows: Vec<usize>,
     /// Slot indices of each row from position 0, those of this step included.
-    pub paths: Vec<Vec<u32>>,
+    pub paths: Vec<&'a [u32]>,
 }
 
-impl Batch {
+impl Batch<'_> {
     /// Number of tokens.
     pub fn len(&self) -> usize {
         self.tokens.len()

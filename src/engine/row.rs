@@ -23,9 +23,10 @@ pub(super) struct Row {
 
 /// What a row adds to a step.
 pub(super) struct Share {
-    pub tokens: Vec<u32>,
+    /// Place of its first token in the sequence.
     pub first_position: usize,
-    pub path: Vec<u32>,
+    /// Number of its tokens.
+    pub tokens: usize,
     /// Whether the last token's logits are wanted.
     pub wants_logits: bool,
 }
@@ -62,14 +63,22 @@ impl Row {
             self.path.push(slot.index() as u32);
             self.reply.slots.push(slot);
         }
-        let tokens = self.pending[self.done..self.done + n].to_vec();
         self.done += n;
         Ok(Share {
-            tokens,
             first_position,
-            path: self.path.clone(),
+            tokens: n,
             wants_logits: self.done == self.pending.len(),
         })
+    }
+
+    /// The tokens of a share that was just taken.
+    pub fn tokens(&self, share: &Share) -> &[u32] {
+        &self.pending[self.done - share.tokens..self.done]
+    }
+
+    /// Slots of everything up to the end of the last share.
+    pub fn path(&self) -> &[u32] {
+        &self.path
     }
 
     /// Takes in the logits and value after the row's last pending token. True if the row is done.

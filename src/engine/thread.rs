@@ -222,27 +222,32 @@ impl Worker {
 
     /// Forwards one batch and hands out what came of it.
     fn step(&mut self) -> Result<(), Error> {
-        let mut batch = Batch::default();
-        // Rows of the step that want logits: index in `active`, index of their last token.
-        let mut wanted: Vec<(usize, usize)> = Vec::new();
         // Single tokens first: a long prefill must not hold up the rest.
         let mut order: Vec<usize> = (0..self.active.len()).collect();
         order.sort_by_key(|&i| self.active[i].waiting() > 1);
+        let mut shares = Vec::with_capacity(order.len());
+        let mut budget = self.params.max_step_tokens;
         for i in order {
-            let budget = self.params.max_step_tokens - batch.len();
             if budget == 0 {
                 break;
             }
             let share = self.active[i].join(budget, &mut self.pool)?;
-            let row = batch.paths.len();
-            for (at, &token) in share.tokens.iter().enumerate() {
+            budget -= share.tokens;
+            shares.push((i, share));
+        }
+        let mut batch = Batch::default();
+        // Rows of the step that want logits: index in `active`, index of their last token.
+        let mut wanted: Vec<(usize, usize)> = Vec::new();
+        for (row, (i, share)) in shares.iter().enumerate() {
+            let active = &self.active[*i];
+            for (at, &token) in active.tokens(share).iter().enumerate() {
                 batch.tokens.push(token);
                 batch.positions.push(share.first_position + at);
                 batch.rows.push(row);
             }
-            batch.paths.push(share.path);
+            batch.paths.push(active.path());
             if share.wants_logits {
-                wanted.push((i, batch.len() - 1));
+                wanted.push((*i, batch.len() - 1));
             }
         }
         let slots = self.pool.touched();

@@ -100,6 +100,21 @@ impl SharedLayer {
         }
     }
 
+    /// Asks for `len` floats of `slot` to be brought into the cache; nothing else happens.
+    #[inline(always)]
+    pub fn prefetch(&self, slot: u32, offset: usize, len: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for at in (0..len).step_by(16) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let place = slot as usize * self.stride + offset + at;
+            let address = self.floats.wrapping_add(place).cast_const().cast();
+            // SAFETY: an address that cannot be read is ignored.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (slot, offset, len);
+    }
+
     /// Writes keys and values of `slot`.
     pub fn write(&self, slot: u32, key_value: &[f32]) {
         assert!((slot as usize) < self.slots && key_value.len() == self.stride);

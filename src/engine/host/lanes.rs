@@ -63,31 +63,42 @@ pub fn exp<const FMA: bool>(x: f32) -> f32 {
     y * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
+#[inline(always)]
+fn polynomial<const FMA: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
+    let mut sum = 0.0;
+    for c in coefficients {
+        sum = multiply_add::<FMA>(sum, x, c);
+    }
+    sum
+}
+
 /// The error function, as a ratio of polynomials on [-4, 4] (that of Eigen and XLA).
 #[inline(always)]
 fn erf<const FMA: bool>(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let s = x * x;
-    let poly = |coefficients: &[f32]| {
-        let fold = |p, &c: &f32| multiply_add::<FMA>(p, s, c);
-        coefficients.iter().fold(0.0, fold)
-    };
-    let top = poly(&[
-        -2.726_142_2e-10,
-        2.770_681_4e-8,
-        -2.101_024e-6,
-        -5.692_506_5e-5,
-        -7.349_906_3e-4,
-        -2.954_6e-3,
-        -1.609_603_3e-2,
-    ]);
-    let bottom = poly(&[
-        -1.456_607_1e-5,
-        -2.133_740_5e-4,
-        -1.682_827e-3,
-        -7.373_329e-3,
-        -1.426_473_9e-2,
-    ]);
+    let top = polynomial::<FMA, 7>(
+        s,
+        [
+            -2.726_142_2e-10,
+            2.770_681_4e-8,
+            -2.101_024e-6,
+            -5.692_506_5e-5,
+            -7.349_906_3e-4,
+            -2.954_6e-3,
+            -1.609_603_3e-2,
+        ],
+    );
+    let bottom = polynomial::<FMA, 5>(
+        s,
+        [
+            -1.456_607_1e-5,
+            -2.133_740_5e-4,
+            -1.682_827e-3,
+            -7.373_329e-3,
+            -1.426_473_9e-2,
+        ],
+    );
     x * top / bottom
 }
 
@@ -105,7 +116,7 @@ fn lanes_sum(lanes: [f32; LANES]) -> f32 {
 }
 
 #[inline(always)]
-fn reduce<const FMA: bool>(x: &[f32], each: impl Fn(f32, f32) -> f32) -> f32 {
+fn reduce(x: &[f32], each: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let chunks = x.chunks_exact(LANES);
     let rest = chunks.remainder();
@@ -123,12 +134,12 @@ fn reduce<const FMA: bool>(x: &[f32], each: impl Fn(f32, f32) -> f32) -> f32 {
 /// Sum of all.
 #[inline(always)]
 pub fn sum_body<const FMA: bool>(x: &[f32]) -> f32 {
-    reduce::<FMA>(x, |x, sum| sum + x)
+    reduce(x, |x, sum| sum + x)
 }
 
 #[inline(always)]
 fn rms_norm_body<const FMA: bool>(row: &mut [f32], weight: &[f32], epsilon: f32) {
-    let squares = reduce::<FMA>(row, |x, sum| multiply_add::<FMA>(x, x, sum));
+    let squares = reduce(row, |x, sum| multiply_add::<FMA>(x, x, sum));
     let scale = 1.0 / (squares / row.len() as f32 + epsilon).sqrt();
     for (x, w) in row.iter_mut().zip(weight) {
         *x = *x * scale * w;
@@ -202,8 +213,11 @@ pub fn max_body<const FMA: bool>(x: &[f32]) -> f32 {
             lanes[l] = greater(chunk[l], lanes[l]);
         }
     }
-    let best = lanes.iter().copied().fold(f32::NEG_INFINITY, greater);
-    rest.iter().copied().fold(best, greater)
+    let mut best = f32::NEG_INFINITY;
+    for &x in lanes.iter().chain(rest) {
+        best = greater(x, best);
+    }
+    best
 }
 
 dispatch!(max, max_body, (x: &[f32]) -> f32);
@@ -211,11 +225,11 @@ dispatch!(max, max_body, (x: &[f32]) -> f32);
 /// Sum of `e^(x - max)`, in f64 over blocks: no drift over a vocabulary of 152k.
 #[inline(always)]
 fn exp_sum_body<const FMA: bool>(x: &[f32], max: f32) -> f64 {
-    let block = |block: &[f32]| {
-        let sum = reduce::<FMA>(block, |x, sum| sum + exp::<FMA>(x - max));
-        f64::from(sum)
-    };
-    x.chunks(256).map(block).sum()
+    let mut total = 0.0;
+    for block in x.chunks(256) {
+        total += f64::from(reduce(block, |x, sum| sum + exp::<FMA>(x - max)));
+    }
+    total
 }
 
 dispatch!(exp_sum, exp_sum_body, (x: &[f32], max: f32) -> f64);
@@ -224,7 +238,7 @@ dispatch!(exp_sum, exp_sum_body, (x: &[f32], max: f32) -> f64);
 #[inline(always)]
 fn all_finite_body<const FMA: bool>(x: &[f32]) -> bool {
     // Zero times a finite number is zero; anything else stays in the sum.
-    reduce::<FMA>(x, |x, sum| multiply_add::<FMA>(x, 0.0, sum)) == 0.0
+    reduce(x, |x, sum| multiply_add::<FMA>(x, 0.0, sum)) == 0.0
 }
 
 dispatch!(all_finite, all_finite_body, (x: &[f32]) -> bool);

@@ -3,6 +3,8 @@
 //! arithmetic, which the bookkeeping of tensors would dwarf.
 
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod attention_avx512;
 mod cache;
 mod head;
 mod lanes;

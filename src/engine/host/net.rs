@@ -106,10 +106,16 @@ fn pack(projection: &Projection, bf16: bool) -> Panels {
     Panels::pack(k, n, bf16, |i, j| weight[i * n + j])
 }
 
-/// Row `i` of activations `[panels, m, width]`.
-fn gather(panels: &[f32], m: usize, width: usize, i: usize, row: &mut [f32]) {
-    for (part, panel) in row.chunks_mut(width).zip(panels.chunks_exact(m * width)) {
-        part.copy_from_slice(&panel[i * width..][..part.len()]);
+/// Row `i` of activations `[panels, m, W]`.
+fn gather<const W: usize>(panels: &[f32], m: usize, i: usize, row: &mut [f32]) {
+    let mut panels = panels.chunks_exact(m * W);
+    let (whole, rest) = row.as_chunks_mut::<W>();
+    for (part, panel) in whole.iter_mut().zip(&mut panels) {
+        // Of a known size, so that this is two loads and not a call.
+        part.copy_from_slice(&panel[i * W..][..W]);
+    }
+    if let (false, Some(panel)) = (rest.is_empty(), panels.next()) {
+        rest.copy_from_slice(&panel[i * W..][..rest.len()]);
     }
 }
 
@@ -182,7 +188,7 @@ impl HostNet {
     fn norm_rows(&self, team: Team, m: usize, weight: &[f32], work: &mut Work) {
         let (x, epsilon) = (&work.x, self.config.rms_norm_eps as f32);
         work.tiles.fill(team, m, self.config.hidden_size, |i, row| {
-            gather(x, m, WIDTH, i, row);
+            gather::<WIDTH>(x, m, i, row);
             rms_norm(row, weight, epsilon);
         });
     }
@@ -229,7 +235,7 @@ impl HostNet {
         team.chunks(&mut work.queries, h * d, |i, queries| {
             KEY_VALUE.with_borrow_mut(|row| {
                 row.resize(self.config.qkv_size(), 0.0);
-                gather(qkv, m, WIDTH, i, row);
+                gather::<WIDTH>(qkv, m, i, row);
                 let (cos, sin) = cache.angles(batch.positions[tokens.start + i]);
                 for head in row[..(h + kv) * d].chunks_exact_mut(d) {
                     rotate(head, cos, sin);
@@ -287,7 +293,7 @@ impl HostNet {
         let gated = &work.gated;
         work.tiles
             .fill(team, m, self.config.intermediate_size, |i, row| {
-                gather(gated, m, HALF, i, row);
+                gather::<HALF>(gated, m, i, row);
             });
         multiply(team, &work.tiles, &layer.down, &mut work.x, m * WIDTH, add);
     }
@@ -296,7 +302,7 @@ impl HostNet {
     /// `[rows, hidden]`.
     pub fn hidden(&self, team: Team, m: usize, rows: &[usize], work: &Work, out: &mut [f32]) {
         team.chunks(out, self.config.hidden_size, |i, row| {
-            gather(&work.x, m, WIDTH, rows[i], row);
+            gather::<WIDTH>(&work.x, m, rows[i], row);
             rms_norm(row, &self.norm, self.config.rms_norm_eps as f32);
         });
     }
@@ -319,7 +325,7 @@ impl HostNet {
             |_, product, out| out.copy_from_slice(product),
         );
         let logits = &work.logits;
-        team.chunks(out, vocab, |i, row| gather(logits, m, WIDTH, i, row));
+        team.chunks(out, vocab, |i, row| gather::<WIDTH>(logits, m, i, row));
     }
 }
 
