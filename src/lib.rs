@@ -4,7 +4,7 @@
 //! the new pair is evaluated with search guided by the value head alone, and the next iteration
 //! starts from it.
 //!
-//! Modules, ground floor first (imports go down only): [`guard`], [`memory`], [`stop`],
+//! Modules, ground floor first (imports go down only): [`guard`], [`kernels`], [`memory`], [`stop`],
 //! [`task`], [`tree`], [`trace`], [`monitor`]; [`model`]; [`engine`], [`train`]; [`search`]; [`collect`],
 //! [`evaluate`]; [`recipe`]; [`iterate`]; [`bench`], [`estimate`], [`view`]; [`cli`].
 
@@ -16,6 +16,7 @@ pub mod estimate;
 pub mod evaluate;
 pub mod guard;
 pub mod iterate;
+pub mod kernels;
 pub mod memory;
 pub mod model;
 pub mod monitor;

@@ -17,6 +17,7 @@ mod scan;
 /// `lib` see everything.
 const FLOORS: &[(&str, u32)] = &[
     ("guard", 0),
+    ("kernels", 0),
     ("memory", 0),
     ("stop", 0),
     ("task", 0),

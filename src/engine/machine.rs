@@ -1,6 +1,6 @@
 //! What a device can do at best.
 
-use super::host::multiply_rate;
+use crate::kernels::multiply_rate;
 use burn::tensor::{Device, Distribution, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! From a row of logits to what leaves the device: the top k, the log-sum-exp, the next token.
 
-use super::host::{exp_sum, max};
 use super::request::{Choose, Output};
+use crate::kernels::lanes::{exp_sum, max};
 
 /// Top `k` and log-sum-exp of `logits`.
 pub(super) fn output(logits: &[f32], k: usize, value: f32) -> Output {

@@ -3,12 +3,13 @@
 use super::batch::{Batch, Judged};
 use super::device::DeviceNets;
 use super::handle::Error;
-use super::host::{HostNets, all_finite};
+use super::host::HostNets;
 use super::pool::{Slot, SlotPool};
 use super::request::Request;
 use super::row::{Answer, Row};
 use super::{Params, Weights};
 use crate::guard::guarded;
+use crate::kernels::lanes::all_finite;
 use crate::model::{Decoder, Value};
 use rayon::prelude::*;
 use std::collections::VecDeque;

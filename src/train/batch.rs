@@ -46,6 +46,8 @@ pub struct Rows {
     pub time: usize,
     /// Tokens that are not padding.
     pub real: usize,
+    /// The same for each row.
+    pub lengths: Vec<usize>,
 }
 
 impl Rows {
@@ -63,6 +65,7 @@ impl Rows {
             rows: sequences.len(),
             time,
             real: sequences.iter().map(|s| s.len()).sum(),
+            lengths: sequences.iter().map(|s| s.len()).collect(),
         }
     }
 }

@@ -273,6 +273,11 @@ pub(crate) fn free_last_layers(decoder: Decoder, last: usize) -> Decoder {
     })
 }
 
+/// Whether [`backward`](super::backward) can give the gradients of `decoder`.
+pub(crate) fn can_by_hand(decoder: &Decoder) -> bool {
+    crate::model::device::is_cpu(&decoder.embedding.val().device().inner())
+}
+
 /// Number of optimiser steps: `steps`, or where that is 0 as many as make `epochs` passes.
 pub(crate) fn step_count(steps: usize, epochs: f64, examples: usize, batch: usize) -> usize {
     if steps > 0 {

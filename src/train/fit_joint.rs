@@ -5,7 +5,7 @@ use super::batch::VisitWeight;
 use super::check::{Check, optimiser_methods};
 use super::error::Error;
 use super::example::{PolicyExample, ValueExample, is_held_out};
-use super::fit::{Context, Job, free, free_last_layers, run, step_count};
+use super::fit::{Context, Job, can_by_hand, free, free_last_layers, run, step_count};
 use super::learner::{LOGITS_AT_ONCE, Objective};
 use super::loss::ValueLoss;
 use super::passes::{TokenPasses, pieces};
@@ -185,6 +185,7 @@ pub fn fit_joint(
             value_scale: params.value_scale,
             clip_norm: params.clip_norm,
             logits_at_once: LOGITS_AT_ONCE,
+            by_hand: can_by_hand(policy),
         },
         settings: params.settings(),
         schedule: params.schedule(steps),

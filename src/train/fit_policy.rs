@@ -4,7 +4,7 @@ use super::batch::VisitWeight;
 use super::check::{Check, optimiser_methods};
 use super::error::Error;
 use super::example::{PolicyExample, is_held_out};
-use super::fit::{Context, Job, free, free_last_layers, run, step_count};
+use super::fit::{Context, Job, can_by_hand, free, free_last_layers, run, step_count};
 use super::learner::{LOGITS_AT_ONCE, Objective};
 use super::loss::ValueLoss;
 use super::passes::{TokenPasses, pieces};
@@ -174,6 +174,7 @@ pub fn fit_policy(
             value_scale: 1.0,
             clip_norm: params.clip_norm,
             logits_at_once: LOGITS_AT_ONCE,
+            by_hand: params.method != Method::Lora && can_by_hand(policy),
         },
         settings: params.settings(),
         schedule: params.schedule(steps),

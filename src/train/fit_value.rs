@@ -5,7 +5,7 @@ use super::batch::{Targets, VisitWeight, plan};
 use super::check::{Check, optimiser_methods};
 use super::error::Error;
 use super::example::{ValueExample, is_held_out};
-use super::fit::{Context, Job, free, free_last_layers, run, step_count};
+use super::fit::{Context, Job, can_by_hand, free, free_last_layers, run, step_count};
 use super::learner::{Batch, LOGITS_AT_ONCE, Objective, Source, hidden_states};
 use super::loss::ValueLoss;
 use super::passes::{HiddenPasses, TokenPasses, pieces};
@@ -170,6 +170,7 @@ pub fn fit_value(
         value_scale: 1.0,
         clip_norm: params.clip_norm,
         logits_at_once: LOGITS_AT_ONCE,
+        by_hand: can_by_hand(trunk),
     };
     let all: Vec<&ValueExample> = valid.iter().collect();
     let free_head = Some(free(head.clone(), |_| true));

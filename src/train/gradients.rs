@@ -88,6 +88,7 @@ fn trainee(value_loss: ValueLoss, logits_at_once: usize) -> Trainee {
                 value_scale: 0.7,
                 clip_norm: 1.0,
                 logits_at_once,
+                by_hand: false,
             },
             interrupter: Interrupter::new(),
             outbox: Arc::default(),
@@ -209,10 +210,16 @@ fn norm(v: &[f32]) -> f64 {
 /// component breaks). The loss is about 3 in f32, so it carries noise of about 5e-7; with a step of
 /// 1e-2 that is 3e-5 of slope, and the third derivative adds about 1e-4 of it.
 fn check(policy: bool, value: bool, loss: ValueLoss) {
-    let trainee = trainee(loss, LOGITS_AT_ONCE);
-    let batch = passes(policy, value, 1).remove(0);
-    let (_, grads) = trainee.pass(&batch);
-    let gradients = flat(&trainee, &grads);
+    for by_hand in [false, true] {
+        let mut trainee = trainee(loss, LOGITS_AT_ONCE);
+        trainee.shared.objective.by_hand = by_hand;
+        check_one(&trainee, &passes(policy, value, 1));
+    }
+}
+
+fn check_one(trainee: &Trainee, batch: &[Batch]) {
+    let (_, grads) = trainee.passes(batch);
+    let gradients = flat(trainee, &grads);
     let mut rng = ChaCha8Rng::seed_from_u64(9);
     let mut checked = 0;
     for (index, gradient) in gradients.iter().enumerate() {
@@ -237,7 +244,7 @@ fn check(policy: bool, value: bool, loss: ValueLoss) {
                     delta: &delta,
                     at: 0,
                 };
-                trainee.clone().map(&mut nudge).pass(&batch).0.loss
+                trainee.clone().map(&mut nudge).passes(batch).0.loss
             };
             let slope = (at(1.0) - at(-1.0)) / f64::from(2.0 * step);
             let expected: f64 = gradient
@@ -315,4 +322,82 @@ fn logits_in_pieces_give_the_same_gradient() {
     assert!((report.loss - report_in_pieces.loss).abs() < 1e-5);
     assert!(global_norm(&whole, &grads) > 0.1);
     assert_same(&flat(&whole, &grads), &flat(&pieces, &grads_in_pieces));
+}
+
+/// The same pass by hand, through Burn's autodiff, and its gradients.
+fn both(mut trainee: Trainee, batches: &[Batch]) -> [(f64, Vec<Vec<f32>>); 2] {
+    [false, true].map(|by_hand| {
+        trainee.shared.objective.by_hand = by_hand;
+        let (report, grads) = trainee.passes(batches);
+        (report.loss, flat(&trainee, &grads))
+    })
+}
+
+#[test]
+fn gradients_by_hand_are_those_of_autodiff() {
+    let device = Device::flex();
+    let shapes = [
+        config(),
+        Config {
+            architecture: Architecture::Llama,
+            vocab_size: 70,
+            hidden_size: 48,
+            intermediate_size: 40,
+            num_hidden_layers: 3,
+            num_attention_heads: 6,
+            num_key_value_heads: 2,
+            head_dim: 12,
+            tie_word_embeddings: false,
+            attention_bias: false,
+            ..config()
+        },
+    ];
+    for (config, kind) in shapes.iter().zip([HeadKind::Mlp, HeadKind::Linear]) {
+        for last_layers in [0, 1] {
+            for parts in [1, 3] {
+                let mut one = trainee(ValueLoss::Bce, 7 * 11);
+                let mut trunk = Decoder::init(config, 1, &device);
+                trunk.embedding = trunk.embedding.map(|e| e.mul_scalar(25.0));
+                one.trunk = Some(crate::train::fit::free_last_layers(trunk, last_layers));
+                let mut head = ValueHead::init(kind, config.hidden_size, 6, 3, &device);
+                let n = head.score.dims()[0];
+                let score: Vec<f32> = (0..n).map(|i| 0.3 * (i % 7) as f32 - 0.7).collect();
+                head.score = Param::from_data(TensorData::new(score, [n, 1]), &device);
+                one.head = Some(free(head, |_| true));
+                let [(burn, a), (own, b)] = both(one, &passes(true, true, parts));
+                assert!((burn - own).abs() < 1e-5 * burn.abs(), "{burn} and {own}");
+                assert!(a.iter().filter(|g| norm(g) > 1e-4).count() > 8);
+                for (index, (a, b)) in a.iter().zip(&b).enumerate() {
+                    let difference: Vec<f32> = a.iter().zip(b).map(|(x, y)| x - y).collect();
+                    assert!(
+                        norm(&difference) < 1e-6 + 5e-5 * norm(a),
+                        "parameter {index}: {} of {}",
+                        norm(&difference),
+                        norm(a)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn hidden_states_by_hand_are_those_of_the_decoder() {
+    let trunk = trainee(ValueLoss::Bce, 1).trunk.unwrap().valid();
+    let batch = passes(true, false, 1).remove(0);
+    let crate::train::learner::Source::Tokens(rows) = &batch.source else {
+        panic!("rows of tokens")
+    };
+    let own = crate::train::backward::hidden(&trunk, rows);
+    let tokens = Tensor::<2, burn::tensor::Int>::from_data(
+        TensorData::new(rows.tokens.clone(), [rows.rows, rows.time]),
+        &Device::flex(),
+    );
+    let width = trunk.config().hidden_size;
+    let burn = crate::model::layout::floats(trunk.hidden(tokens));
+    for (row, length) in rows.lengths.iter().enumerate() {
+        for at in row * rows.time * width..(row * rows.time + length) * width {
+            assert!((own[at] - burn[at]).abs() < 1e-5);
+        }
+    }
 }

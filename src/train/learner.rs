@@ -1,11 +1,14 @@
 //! The module that burn-train trains: a trunk, a value head, or both on one trunk.
 
+use super::backward;
 use super::batch::{Rows, Targets};
 use super::checkpointer::History;
 use super::error::Error;
 use super::loss::{ValueLoss, cross_entropy};
 use super::optimiser;
 use super::report::{Outbox, StepReport, lock};
+use crate::kernels::Team;
+use crate::model::device::is_cpu;
 use crate::model::{Decoder, ValueHead};
 use burn::module::Module;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
@@ -33,6 +36,8 @@ pub(crate) struct Objective {
     pub clip_norm: f64,
     /// Logits that are held at once.
     pub logits_at_once: usize,
+    /// Whether the gradients of a trunk are those of [`backward`]; else they are Burn's.
+    pub by_hand: bool,
 }
 
 /// Where the hidden states come from.
@@ -145,6 +150,11 @@ fn read(scalar: &Tensor<1>) -> f64 {
 
 /// Hidden states of right-padded rows, flattened: `[rows * time, hidden]`.
 pub(crate) fn hidden_states(trunk: &Decoder, rows: &Rows, device: &Device) -> Tensor<2> {
+    if is_cpu(device) && !trunk.embedding.val().is_autodiff() {
+        let shape = [rows.rows * rows.time, trunk.config().hidden_size];
+        let data = TensorData::new(backward::hidden(trunk, rows), shape);
+        return Tensor::from_data(data, device);
+    }
     let tokens = ints(&rows.tokens, device).reshape([rows.rows, rows.time]);
     let hidden = trunk.hidden(tokens);
     let [batch, time, width] = hidden.dims();
@@ -204,17 +214,23 @@ impl Trainee {
 
     /// Losses and gradients of a pass in pieces, which are computed side by side and added up in
     /// their order.
-    fn passes(&self, pieces: &[Batch]) -> (StepReport, GradientsParams) {
-        if let [batch] = pieces {
-            return self.pass(batch);
-        }
-        let device = self.device().autodiff();
-        let results: Vec<(StepReport, GradientsParams)> = pieces
-            .par_iter()
-            // Each piece has its own leaves, or the graphs would grow together and wait for each
-            // other.
-            .map(|batch| self.clone().fork(&device).pass(batch))
-            .collect();
+    pub(crate) fn passes(&self, pieces: &[Batch]) -> (StepReport, GradientsParams) {
+        let tokens = |batch: &Batch| matches!(batch.source, Source::Tokens(_));
+        let results: Vec<(StepReport, GradientsParams)> = match &self.trunk {
+            Some(trunk) if self.shared.objective.by_hand && pieces.iter().all(tokens) => {
+                self.passes_by_hand(trunk, pieces)
+            }
+            _ => {
+                if let [batch] = pieces {
+                    return self.pass(batch);
+                }
+                let device = self.device().autodiff();
+                // Each piece has its own leaves, or the graphs would grow together and wait for
+                // each other.
+                let run = |batch| self.clone().fork(&device).pass(batch);
+                pieces.par_iter().map(run).collect()
+            }
+        };
         let mut sum = GradientsAccumulator::new();
         let mut total = StepReport::default();
         for (report, grads) in results {
@@ -224,7 +240,22 @@ impl Trainee {
         (total, sum.grads())
     }
 
-    /// Losses and gradients of one piece.
+    fn passes_by_hand(
+        &self,
+        trunk: &Decoder,
+        pieces: &[Batch],
+    ) -> Vec<(StepReport, GradientsParams)> {
+        let weights = backward::Weights::new(trunk);
+        let (head, objective) = (self.head.as_ref(), &self.shared.objective);
+        let team = match pieces.len() {
+            1 => Team::All,
+            _ => Team::Alone,
+        };
+        let run = |batch| backward::pass(team, &weights, head, batch, objective);
+        pieces.par_iter().map(run).collect()
+    }
+
+    /// Losses and gradients of one piece, by Burn.
     pub(crate) fn pass(&self, batch: &Batch) -> (StepReport, GradientsParams) {
         let device = self.device();
         let hidden = self.hidden(&batch.source, &device);

@@ -25,6 +25,17 @@ impl ValueLoss {
         }
     }
 
+    /// The derivative of [`ValueLoss::of`] with respect to the logit.
+    pub fn slope(self, logit: f64, target: f64) -> f64 {
+        match self {
+            ValueLoss::Bce => 1.0 / (1.0 + (-logit).exp()) - (target + 1.0) / 2.0,
+            ValueLoss::Mse => {
+                let value = (logit / 2.0).tanh();
+                (value - target) * (1.0 - value * value)
+            }
+        }
+    }
+
     /// `logits`, `targets` (in [-1, 1]) and `weights` are `[n]`; the sum of the weighted losses.
     pub fn sum(self, logits: Tensor<1>, targets: Tensor<1>, weights: Tensor<1>) -> Tensor<1> {
         let losses = match self {

@@ -10,6 +10,7 @@
 //! [`ValueHead`]: crate::model::ValueHead
 
 mod assess;
+mod backward;
 pub mod batch;
 mod check;
 mod checkpointer;

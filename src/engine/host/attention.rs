@@ -3,7 +3,7 @@
 //! batch.
 
 use super::cache::SharedLayer;
-use super::lanes::{dispatch, exp, max_body, multiply_add, sum_body};
+use crate::kernels::lanes::{dispatch, exp, max_body, multiply_add, sum_body};
 
 /// Lanes of the sums over a head's dimensions.
 const LANES: usize = 8;

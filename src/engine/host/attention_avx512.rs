@@ -2,7 +2,7 @@
 
 use super::attention::Layout;
 use super::cache::SharedLayer;
-use super::lanes::{exp, max_body, sum_body};
+use crate::kernels::lanes::{exp, max_body, sum_body};
 use std::arch::x86_64::*;
 
 /// Floats of a vector, and slots of a block.

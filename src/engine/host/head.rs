@@ -1,9 +1,7 @@
 //! A value head on the host.
 
-use super::lanes::{dot, gelu};
-use super::multiply::{Tiles, multiply};
-use super::panels::{Panels, WIDTH};
-use super::team::Team;
+use crate::kernels::lanes::{dot, gelu};
+use crate::kernels::{Panels, Team, Tiles, WIDTH, multiply};
 use crate::model::ValueHead;
 use crate::model::layout::floats;
 

@@ -7,13 +7,7 @@ mod attention;
 mod attention_avx512;
 mod cache;
 mod head;
-mod lanes;
-mod multiply;
 mod net;
 mod nets;
-mod panels;
-mod team;
 
-pub(super) use lanes::{all_finite, exp_sum, max};
-pub(super) use multiply::multiply_rate;
 pub(super) use nets::HostNets;

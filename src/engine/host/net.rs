@@ -3,11 +3,9 @@
 
 use super::attention::{Layout, attend_group};
 use super::cache::SharedCache;
-use super::lanes::{rms_norm, rotate, swiglu};
-use super::multiply::{Tiles, multiply};
-use super::panels::{Panels, WIDTH};
-use super::team::Team;
 use crate::engine::batch::Batch;
+use crate::kernels::lanes::{rms_norm, rotate, swiglu};
+use crate::kernels::{Panels, Team, Tiles, WIDTH, multiply};
 use crate::model::decoder::{Layer, Projection};
 use crate::model::layout::floats;
 use crate::model::{Config, Decoder};

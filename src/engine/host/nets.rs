@@ -3,8 +3,8 @@
 use super::cache::HostCache;
 use super::head::HostHead;
 use super::net::{HostNet, Work};
-use super::team::Team;
 use crate::engine::batch::{Batch, Judged};
+use crate::kernels::Team;
 use crate::model::{Decoder, Value, ValueHead};
 use rayon::prelude::*;
 use std::ops::Range;

@@ -65,6 +65,64 @@ impl Tiles {
     }
 }
 
+impl Tiles {
+    /// Takes in the transpose of `x`, `[k, m]` row after row: `m` rows of `k` numbers.
+    pub fn fill_transposed(&mut self, team: Team, x: &[f32], k: usize, m: usize) {
+        assert_eq!(x.len(), k * m);
+        (self.m, self.k) = (m, k);
+        self.data.resize(m * k, 0.0);
+        let rows = tile_rows(m);
+        team.chunks(&mut self.data, rows * k, |tile, data| {
+            let first = tile * rows;
+            let rows = data.len() / k;
+            for (to, from) in data.chunks_exact_mut(rows).zip(x.chunks_exact(m)) {
+                to.copy_from_slice(&from[first..first + rows]);
+            }
+        });
+    }
+}
+
+/// `out = a * w`, or with `add`, `out += a * w`; `out` is `[m, n]`, row after row.
+pub fn multiply_rows(team: Team, a: &Tiles, w: &Panels, out: &mut [f32], add: bool) {
+    /// Where the rows begin; each panel writes columns of its own.
+    struct Rows(*mut f32);
+    // SAFETY: threads write disjoint columns.
+    unsafe impl Sync for Rows {}
+    impl Rows {
+        fn at(&self, index: usize) -> *mut f32 {
+            self.0.wrapping_add(index)
+        }
+    }
+    let n = w.n();
+    assert_eq!(out.len(), a.m * n);
+    let rows = Rows(out.as_mut_ptr());
+    let each = |panel: usize| {
+        SCRATCH.with_borrow_mut(|product| {
+            product.clear();
+            product.resize(a.m * WIDTH, 0.0);
+            add_panel(a, w, panel, product);
+            let width = WIDTH.min(n - panel * WIDTH);
+            for (i, from) in product.chunks_exact(WIDTH).enumerate() {
+                // SAFETY: row `i` and these columns lie inside `out`, and no other panel has them.
+                let to = unsafe {
+                    std::slice::from_raw_parts_mut(rows.at(i * n + panel * WIDTH), width)
+                };
+                if !add {
+                    to.copy_from_slice(&from[..width]);
+                } else {
+                    for (to, x) in to.iter_mut().zip(from) {
+                        *to += x;
+                    }
+                }
+            }
+        });
+    };
+    match team {
+        Team::Alone => (0..w.count()).for_each(each),
+        Team::All => (0..w.count()).into_par_iter().for_each(each),
+    }
+}
+
 /// Multiplies `a` by every panel of `w` and hands the products, `[m, WIDTH]` each, to `finish` with
 /// the number of the panel and its part of `out`, which is `per_panel` long.
 pub fn multiply(

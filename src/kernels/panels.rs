@@ -62,13 +62,49 @@ impl Panels {
         Panels { k, n, rows }
     }
 
+    /// Packs a matrix that lies row after row, `[k, n]`, in f32.
+    pub fn of_rows(k: usize, n: usize, from: &[f32]) -> Panels {
+        assert_eq!(from.len(), k * n);
+        let mut rows = Vec::with_capacity(n.div_ceil(WIDTH) * k);
+        for first in (0..n).step_by(WIDTH) {
+            let width = WIDTH.min(n - first);
+            rows.extend(from.chunks_exact(n).map(|line| {
+                let mut row = [0.0; WIDTH];
+                row[..width].copy_from_slice(&line[first..first + width]);
+                Wide(row)
+            }));
+        }
+        Panels {
+            k,
+            n,
+            rows: Rows::F32(rows),
+        }
+    }
+
+    /// Packs the transpose of a matrix that lies row after row, `[n, k]`, in f32.
+    pub fn of_columns(k: usize, n: usize, from: &[f32]) -> Panels {
+        assert_eq!(from.len(), k * n);
+        let mut rows = vec![Wide([0.0; WIDTH]); n.div_ceil(WIDTH) * k];
+        for (panel, lines) in rows.chunks_exact_mut(k).zip(from.chunks(WIDTH * k)) {
+            for (lane, line) in lines.chunks_exact(k).enumerate() {
+                for (row, x) in panel.iter_mut().zip(line) {
+                    row.0[lane] = *x;
+                }
+            }
+        }
+        Panels {
+            k,
+            n,
+            rows: Rows::F32(rows),
+        }
+    }
+
     /// Rows of the matrix.
     pub fn k(&self) -> usize {
         self.k
     }
 
     /// Columns of the matrix.
-    #[cfg(test)]
     pub fn n(&self) -> usize {
         self.n
     }

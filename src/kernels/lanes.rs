@@ -32,7 +32,7 @@ macro_rules! dispatch {
         }
     };
 }
-pub(super) use dispatch;
+pub(crate) use dispatch;
 
 /// Partial sums that a reduction keeps.
 const LANES: usize = 16;
@@ -116,7 +116,7 @@ fn lanes_sum(lanes: [f32; LANES]) -> f32 {
 }
 
 #[inline(always)]
-fn reduce(x: &[f32], each: impl Fn(f32, f32) -> f32) -> f32 {
+pub fn reduce(x: &[f32], each: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let chunks = x.chunks_exact(LANES);
     let rest = chunks.remainder();
@@ -172,7 +172,7 @@ fn gelu_body<const FMA: bool>(x: &mut [f32]) {
 dispatch!(gelu, gelu_body, (x: &mut [f32]));
 
 #[inline(always)]
-fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
+pub fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (a16, b16) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let (a_rest, b_rest) = (a16.remainder(), b16.remainder());

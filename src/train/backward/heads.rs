@@ -1,0 +1,216 @@
+//! What stands on the final hidden states: the next-token loss and the value loss.
+
+use super::layer::{Packed, add_outer, plain};
+use crate::kernels::lanes::{exp_sum, gelu, max};
+use crate::kernels::{Team, Tiles};
+use crate::model::ValueHead;
+use crate::train::batch::Targets;
+use crate::train::loss::ValueLoss;
+
+/// Rows `index` of `x`, `[.., width]`.
+fn pick(x: &[f32], width: usize, index: &[usize]) -> Vec<f32> {
+    let mut out = Vec::with_capacity(index.len() * width);
+    for &i in index {
+        out.extend_from_slice(&x[i * width..][..width]);
+    }
+    out
+}
+
+/// Adds the rows of `from` to rows `index` of `x`.
+fn put(x: &mut [f32], width: usize, index: &[usize], from: &[f32]) {
+    for (&i, from) in index.iter().zip(from.chunks_exact(width)) {
+        for (x, from) in x[i * width..][..width].iter_mut().zip(from) {
+            *x += from;
+        }
+    }
+}
+
+/// The cross-entropy of `targets`, whose positions are the rows `index` of `hidden`. Its gradients
+/// are added to `dhidden` and to `dhead`, `[vocab, hidden]`. Logits are held for `at_once` positions.
+#[expect(clippy::too_many_arguments, reason = "inputs and gradients of a loss")]
+pub fn policy(
+    team: Team,
+    tiles: &mut Tiles,
+    head: &Packed,
+    hidden: &[f32],
+    width: usize,
+    targets: &Targets<i32>,
+    index: &[usize],
+    at_once: usize,
+    dhidden: &mut [f32],
+    dhead: &mut [f32],
+) -> f64 {
+    let vocab = dhead.len() / width;
+    let mut loss = 0.0;
+    for first in (0..index.len()).step_by(at_once) {
+        let range = first..(first + at_once).min(index.len());
+        let index = &index[range.clone()];
+        let states = pick(hidden, width, index);
+        let mut logits = head.forward(team, tiles, &states);
+        let labels = &targets.wanted[range.clone()];
+        let weights = &targets.weights[range];
+        let mut losses = vec![0.0f64; index.len()];
+        let mut rows: Vec<_> = logits
+            .chunks_exact_mut(vocab)
+            .zip(&mut losses)
+            .zip(labels.iter().zip(weights))
+            .collect();
+        team.chunks(&mut rows, 1, |_, rows| {
+            for ((row, loss), (label, weight)) in rows {
+                let weight = (f64::from(**weight) / targets.total) as f32;
+                **loss = cross_entropy(row, **label as usize, weight);
+            }
+        });
+        loss += losses.iter().sum::<f64>();
+        let dstates = head.backward(team, tiles, &logits);
+        put(dhidden, width, index, &dstates);
+        add_outer(team, tiles, &logits, &states, index.len(), dhead);
+    }
+    loss
+}
+
+/// `weight * -ln softmax(logits)[label]`; leaves its gradient in `logits`.
+fn cross_entropy(logits: &mut [f32], label: usize, weight: f32) -> f64 {
+    let top = max(logits);
+    let total = exp_sum(logits, top);
+    let log_prob = f64::from(logits[label] - top) - total.ln();
+    soften(logits, top, (f64::from(weight) / total) as f32);
+    logits[label] -= weight;
+    -f64::from(weight) * log_prob
+}
+
+#[inline(always)]
+fn soften_body<const FMA: bool>(x: &mut [f32], top: f32, factor: f32) {
+    for x in x {
+        *x = crate::kernels::lanes::exp::<FMA>(*x - top) * factor;
+    }
+}
+
+crate::kernels::lanes::dispatch!(soften, soften_body, (x: &mut [f32], top: f32, factor: f32));
+
+/// Gradients of a value head's weights, in the layout of the weights.
+#[derive(Default)]
+pub struct HeadGrads {
+    pub inner_weight: Vec<f32>,
+    pub inner_bias: Vec<f32>,
+    pub score: Vec<f32>,
+    pub bias: f32,
+}
+
+/// A value head's weights.
+pub struct HeadWeights {
+    inner: Option<(Packed, Vec<f32>)>,
+    score: Vec<f32>,
+    bias: f32,
+}
+
+impl HeadWeights {
+    pub fn new(head: &ValueHead) -> HeadWeights {
+        HeadWeights {
+            inner: head
+                .inner
+                .as_ref()
+                .map(|inner| (Packed::new(inner.weight.val()), plain(inner.bias.val()))),
+            score: plain(head.score.val()),
+            bias: plain(head.bias.val())[0],
+        }
+    }
+}
+
+/// The value loss of `targets`, whose positions are the rows `index` of `hidden`. The gradients of
+/// `factor` times it are added to `dhidden` and returned for the head.
+#[expect(clippy::too_many_arguments, reason = "inputs and gradients of a loss")]
+pub fn value(
+    team: Team,
+    tiles: &mut Tiles,
+    head: &HeadWeights,
+    hidden: &[f32],
+    width: usize,
+    targets: &Targets<f32>,
+    index: &[usize],
+    kind: ValueLoss,
+    factor: f64,
+    dhidden: &mut [f32],
+) -> (f64, HeadGrads) {
+    let states = pick(hidden, width, index);
+    // Before and after the non-linearity.
+    let mut before = Vec::new();
+    let last = match &head.inner {
+        None => None,
+        Some((weight, bias)) => {
+            before = weight.forward(team, tiles, &states);
+            for row in before.chunks_exact_mut(bias.len()) {
+                for (x, b) in row.iter_mut().zip(bias) {
+                    *x += b;
+                }
+            }
+            let mut after = before.clone();
+            gelu(&mut after);
+            Some(after)
+        }
+    };
+    let top = head.score.len();
+    let features = last.as_ref().unwrap_or(&states);
+    let mut grads = HeadGrads {
+        score: vec![0.0; top],
+        ..HeadGrads::default()
+    };
+    let mut dfeatures = vec![0.0; features.len()];
+    let mut loss = 0.0;
+    for (i, (row, drow)) in features
+        .chunks_exact(top)
+        .zip(dfeatures.chunks_exact_mut(top))
+        .enumerate()
+    {
+        let logit = crate::kernels::lanes::dot(row, &head.score) + head.bias;
+        let weight = f64::from(targets.weights[i]) / targets.total;
+        let (logit, target) = (f64::from(logit), f64::from(targets.wanted[i]));
+        loss += weight * kind.of(logit, target);
+        let slope = (factor * weight * kind.slope(logit, target)) as f32;
+        grads.bias += slope;
+        for ((x, dx), (s, ds)) in row
+            .iter()
+            .zip(drow)
+            .zip(head.score.iter().zip(&mut grads.score))
+        {
+            *ds += slope * x;
+            *dx = slope * s;
+        }
+    }
+    if let Some((weight, bias)) = &head.inner {
+        for (dx, x) in dfeatures.iter_mut().zip(&before) {
+            *dx *= gelu_slope(*x);
+        }
+        grads.inner_bias = vec![0.0; bias.len()];
+        for row in dfeatures.chunks_exact(bias.len()) {
+            for (db, dx) in grads.inner_bias.iter_mut().zip(row) {
+                *db += dx;
+            }
+        }
+        grads.inner_weight = vec![0.0; width * bias.len()];
+        add_outer(
+            team,
+            tiles,
+            &states,
+            &dfeatures,
+            index.len(),
+            &mut grads.inner_weight,
+        );
+        dfeatures = weight.backward(team, tiles, &dfeatures);
+    }
+    put(dhidden, width, index, &dfeatures);
+    (loss, grads)
+}
+
+/// The derivative of GELU: `cdf(x) + x pdf(x)` of the standard normal distribution.
+fn gelu_slope(x: f32) -> f32 {
+    // gelu(x) = x cdf(x), so that the cdf is read off it where x is not nearly 0.
+    let mut one = [x];
+    gelu(&mut one);
+    let cdf = if x.abs() > 1e-4 {
+        one[0] / x
+    } else {
+        0.5 + x * 0.398_942_3
+    };
+    cdf + x * (-0.5 * x * x).exp() * 0.398_942_3
+}

@@ -1,0 +1,415 @@
+//! One layer of the decoder, forward with what the backward pass needs, and backward.
+
+use super::attention::Heads;
+use super::norm::{self, Normed};
+use crate::kernels::lanes::{dispatch, exp, rotate};
+use crate::kernels::{Panels, Team, Tiles, multiply_rows};
+use crate::model::Config;
+use crate::model::decoder::Layer;
+use crate::model::layout::floats;
+use burn::tensor::Tensor;
+
+/// A weight `[k, n]` and its transpose, packed.
+pub struct Packed {
+    forward: Panels,
+    backward: Panels,
+}
+
+/// The numbers of a tensor, whether it is differentiated or not.
+pub fn plain<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    match tensor.is_autodiff() {
+        true => floats(tensor.inner()),
+        false => floats(tensor),
+    }
+}
+
+impl Packed {
+    pub fn new(weight: Tensor<2>) -> Packed {
+        let [k, n] = weight.dims();
+        let weight = plain(weight);
+        Packed {
+            forward: Panels::of_rows(k, n, &weight),
+            backward: Panels::of_columns(n, k, &weight),
+        }
+    }
+
+    /// The other way round: for a matrix that lies `[n, k]`.
+    pub fn turned(weight: Tensor<2>) -> Packed {
+        let Packed { forward, backward } = Packed::new(weight);
+        Packed {
+            forward: backward,
+            backward: forward,
+        }
+    }
+
+    /// `x w`, `[m, n]`.
+    pub fn forward(&self, team: Team, tiles: &mut Tiles, x: &[f32]) -> Vec<f32> {
+        product(team, tiles, x, &self.forward)
+    }
+
+    /// `dy w^T`, `[m, k]`.
+    pub fn backward(&self, team: Team, tiles: &mut Tiles, dy: &[f32]) -> Vec<f32> {
+        product(team, tiles, dy, &self.backward)
+    }
+}
+
+fn product(team: Team, tiles: &mut Tiles, x: &[f32], w: &Panels) -> Vec<f32> {
+    let (k, n) = (w.k(), w.n());
+    let m = x.len() / k;
+    let mut out = vec![0.0; m * n];
+    tiles.fill(team, m, k, |i, row| row.copy_from_slice(&x[i * k..][..k]));
+    multiply_rows(team, tiles, w, &mut out, false);
+    out
+}
+
+/// `dw += x^T dy`, with `x` `[m, k]` and `dy` `[m, n]`.
+pub fn add_outer(team: Team, tiles: &mut Tiles, x: &[f32], dy: &[f32], m: usize, dw: &mut [f32]) {
+    let (k, n) = (x.len() / m, dy.len() / m);
+    tiles.fill_transposed(team, x, m, k);
+    multiply_rows(team, tiles, &Panels::of_rows(m, n, dy), dw, true);
+}
+
+/// A layer's weights.
+pub struct LayerWeights {
+    attention_norm: Vec<f32>,
+    qkv: Packed,
+    bias: Option<Vec<f32>>,
+    output: Packed,
+    mlp_norm: Vec<f32>,
+    gate_up: Packed,
+    down: Packed,
+}
+
+impl LayerWeights {
+    pub fn new(layer: &Layer) -> LayerWeights {
+        LayerWeights {
+            attention_norm: plain(layer.attention_norm.weight.val()),
+            qkv: Packed::new(layer.qkv.weight.val()),
+            bias: layer.qkv.bias.as_ref().map(|bias| plain(bias.val())),
+            output: Packed::new(layer.output.weight.val()),
+            mlp_norm: plain(layer.mlp_norm.weight.val()),
+            gate_up: Packed::new(layer.gate_up.weight.val()),
+            down: Packed::new(layer.down.weight.val()),
+        }
+    }
+}
+
+/// Gradients of a layer's weights, in the layout of the weights.
+#[derive(Default)]
+pub struct LayerGrads {
+    pub attention_norm: Vec<f32>,
+    pub qkv: Vec<f32>,
+    pub bias: Vec<f32>,
+    pub output: Vec<f32>,
+    pub mlp_norm: Vec<f32>,
+    pub gate_up: Vec<f32>,
+    pub down: Vec<f32>,
+}
+
+impl LayerGrads {
+    pub fn zeros(config: &Config) -> LayerGrads {
+        let (h, ff) = (config.hidden_size, config.intermediate_size);
+        let width = config.num_attention_heads * config.head_dim;
+        LayerGrads {
+            attention_norm: vec![0.0; h],
+            qkv: vec![0.0; h * config.qkv_size()],
+            bias: vec![0.0; config.qkv_size()],
+            output: vec![0.0; width * h],
+            mlp_norm: vec![0.0; h],
+            gate_up: vec![0.0; h * 2 * ff],
+            down: vec![0.0; ff * h],
+        }
+    }
+}
+
+/// The tokens of a pass, one sequence after the other.
+pub struct Sequences<'a> {
+    pub config: &'a Config,
+    /// Where each begins, and where the last ends.
+    pub bounds: Vec<usize>,
+    /// `[longest, head_dim / 2]`.
+    pub cos: Vec<f32>,
+    pub sin: Vec<f32>,
+}
+
+impl Sequences<'_> {
+    /// Tokens together.
+    pub fn len(&self) -> usize {
+        self.bounds[self.bounds.len() - 1]
+    }
+
+    /// Rotates the queries and keys in `qkv`; `back` undoes it, which is also its gradient.
+    fn rotate(&self, qkv: &mut [f32], back: bool) {
+        let (d, half) = (self.config.head_dim, self.config.head_dim / 2);
+        let heads = self.config.num_attention_heads + self.config.num_key_value_heads;
+        let negative: Vec<f32> = match back {
+            true => self.sin.iter().map(|s| -s).collect(),
+            false => Vec::new(),
+        };
+        let sin = if back { &negative } else { &self.sin };
+        for bounds in self.bounds.windows(2) {
+            for at in bounds[0]..bounds[1] {
+                let angle = (at - bounds[0]) * half..(at - bounds[0] + 1) * half;
+                let row = &mut qkv[at * self.config.qkv_size()..][..heads * d];
+                for head in row.chunks_exact_mut(d) {
+                    rotate(head, &self.cos[angle.clone()], &sin[angle.clone()]);
+                }
+            }
+        }
+    }
+
+    /// Which sequence and which key head each item of attention is of.
+    fn items(&self) -> impl Iterator<Item = (usize, usize)> {
+        let kv = self.config.num_key_value_heads;
+        (0..self.bounds.len() - 1).flat_map(move |s| (0..kv).map(move |head| (s, head)))
+    }
+
+    /// `[time, d]` of a column block of the rows of sequence `s`.
+    fn block(&self, x: &[f32], width: usize, s: usize, first: usize) -> Vec<f32> {
+        let d = self.config.head_dim;
+        let rows = self.bounds[s]..self.bounds[s + 1];
+        let mut out = Vec::with_capacity(rows.len() * d);
+        for at in rows {
+            out.extend_from_slice(&x[at * width + first..][..d]);
+        }
+        out
+    }
+
+    /// The reverse of [`Sequences::block`].
+    fn put(&self, from: &[f32], x: &mut [f32], width: usize, s: usize, first: usize) {
+        let d = self.config.head_dim;
+        for (at, row) in (self.bounds[s]..self.bounds[s + 1]).zip(from.chunks_exact(d)) {
+            x[at * width + first..][..d].copy_from_slice(row);
+        }
+    }
+
+    fn heads(&self, qkv: &[f32], s: usize, head: usize) -> Heads {
+        let c = self.config;
+        let (h, kv, d, width) = (
+            c.num_attention_heads,
+            c.num_key_value_heads,
+            c.head_dim,
+            c.qkv_size(),
+        );
+        let group = h / kv;
+        let mut queries = Vec::new();
+        for g in 0..group {
+            queries.extend(self.block(qkv, width, s, (head * group + g) * d));
+        }
+        Heads {
+            time: self.bounds[s + 1] - self.bounds[s],
+            d,
+            queries,
+            keys: self.block(qkv, width, s, (h + head) * d),
+            values: self.block(qkv, width, s, (h + kv + head) * d),
+        }
+    }
+
+    /// `[m, qkv]` after the rotation to `[m, heads * d]`.
+    fn attend(&self, team: Team, qkv: &[f32]) -> Vec<f32> {
+        let (h, d) = (self.config.num_attention_heads, self.config.head_dim);
+        let group = h / self.config.num_key_value_heads;
+        let mut items: Vec<_> = self.items().map(|item| (item, Vec::new())).collect();
+        team.chunks(&mut items, 1, |_, some| {
+            for ((s, head), out) in some {
+                *out = self.heads(qkv, *s, *head).forward();
+            }
+        });
+        let mut attended = vec![0.0; self.len() * h * d];
+        for ((s, head), out) in items {
+            let time = self.bounds[s + 1] - self.bounds[s];
+            for (g, from) in out.chunks_exact(time * d).enumerate() {
+                self.put(from, &mut attended, h * d, s, (head * group + g) * d);
+            }
+        }
+        attended
+    }
+
+    /// From the gradient of what is attended to that of `qkv` before the rotation.
+    fn attend_back(&self, team: Team, qkv: &[f32], dattended: &[f32]) -> Vec<f32> {
+        let c = self.config;
+        let (h, kv, d, width) = (
+            c.num_attention_heads,
+            c.num_key_value_heads,
+            c.head_dim,
+            c.qkv_size(),
+        );
+        let group = h / kv;
+        let mut items: Vec<_> = self.items().map(|item| (item, None)).collect();
+        team.chunks(&mut items, 1, |_, some| {
+            for ((s, head), grads) in some {
+                let mut dout = Vec::new();
+                for g in 0..group {
+                    dout.extend(self.block(dattended, h * d, *s, (*head * group + g) * d));
+                }
+                *grads = Some(self.heads(qkv, *s, *head).backward(&dout));
+            }
+        });
+        let mut dqkv = vec![0.0; self.len() * width];
+        for ((s, head), grads) in items {
+            let Some(grads) = grads else { continue };
+            for (g, from) in grads.queries.chunks_exact(grads.time * d).enumerate() {
+                self.put(from, &mut dqkv, width, s, (head * group + g) * d);
+            }
+            self.put(&grads.keys, &mut dqkv, width, s, (h + head) * d);
+            self.put(&grads.values, &mut dqkv, width, s, (h + kv + head) * d);
+        }
+        self.rotate(&mut dqkv, true);
+        dqkv
+    }
+}
+
+/// What the forward pass of a layer leaves for the backward one; `x` is the layer's input.
+pub struct Tape {
+    normed: Normed,
+    /// After the rotation.
+    qkv: Vec<f32>,
+    attended: Vec<f32>,
+    middle: Vec<f32>,
+    mlp_normed: Normed,
+    gate_up: Vec<f32>,
+    gated: Vec<f32>,
+}
+
+/// Runs a layer on `x`, `[m, hidden]`.
+pub fn forward(
+    team: Team,
+    tiles: &mut Tiles,
+    weights: &LayerWeights,
+    sequences: &Sequences<'_>,
+    x: &[f32],
+) -> (Vec<f32>, Tape) {
+    let epsilon = sequences.config.rms_norm_eps as f32;
+    let normed = norm::forward(x, &weights.attention_norm, epsilon);
+    let mut qkv = weights.qkv.forward(team, tiles, &normed.y);
+    if let Some(bias) = &weights.bias {
+        for row in qkv.chunks_exact_mut(bias.len()) {
+            add(row, bias);
+        }
+    }
+    sequences.rotate(&mut qkv, false);
+    let attended = sequences.attend(team, &qkv);
+    let mut middle = weights.output.forward(team, tiles, &attended);
+    add(&mut middle, x);
+    let mlp_normed = norm::forward(&middle, &weights.mlp_norm, epsilon);
+    let gate_up = weights.gate_up.forward(team, tiles, &mlp_normed.y);
+    let ff = sequences.config.intermediate_size;
+    let mut gated = vec![0.0; gate_up.len() / 2];
+    for (both, out) in gate_up.chunks_exact(2 * ff).zip(gated.chunks_exact_mut(ff)) {
+        gate(both, out);
+    }
+    let mut out = weights.down.forward(team, tiles, &gated);
+    add(&mut out, &middle);
+    let tape = Tape {
+        normed,
+        qkv,
+        attended,
+        middle,
+        mlp_normed,
+        gate_up,
+        gated,
+    };
+    (out, tape)
+}
+
+/// From the gradient `dx` of a layer's output to that of its input, in place, and to those of its
+/// weights, which are added to `grads`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a layer, its tape and its gradients"
+)]
+pub fn backward(
+    team: Team,
+    tiles: &mut Tiles,
+    weights: &LayerWeights,
+    sequences: &Sequences<'_>,
+    x: &[f32],
+    tape: &Tape,
+    dx: &mut [f32],
+    grads: &mut LayerGrads,
+) {
+    let m = sequences.len();
+    let ff = sequences.config.intermediate_size;
+    add_outer(team, tiles, &tape.gated, dx, m, &mut grads.down);
+    let dgated = weights.down.backward(team, tiles, dx);
+    let mut dgate_up = vec![0.0; tape.gate_up.len()];
+    for ((both, dgated), dboth) in tape
+        .gate_up
+        .chunks_exact(2 * ff)
+        .zip(dgated.chunks_exact(ff))
+        .zip(dgate_up.chunks_exact_mut(2 * ff))
+    {
+        gate_back(both, dgated, dboth);
+    }
+    add_outer(
+        team,
+        tiles,
+        &tape.mlp_normed.y,
+        &dgate_up,
+        m,
+        &mut grads.gate_up,
+    );
+    let dy = weights.gate_up.backward(team, tiles, &dgate_up);
+    let scale = &tape.mlp_normed.scale;
+    norm::backward(
+        &tape.middle,
+        &weights.mlp_norm,
+        scale,
+        &dy,
+        dx,
+        &mut grads.mlp_norm,
+    );
+    add_outer(team, tiles, &tape.attended, dx, m, &mut grads.output);
+    let dattended = weights.output.backward(team, tiles, dx);
+    let dqkv = sequences.attend_back(team, &tape.qkv, &dattended);
+    if weights.bias.is_some() {
+        for row in dqkv.chunks_exact(grads.bias.len()) {
+            add(&mut grads.bias, row);
+        }
+    }
+    add_outer(team, tiles, &tape.normed.y, &dqkv, m, &mut grads.qkv);
+    let dy = weights.qkv.backward(team, tiles, &dqkv);
+    let scale = &tape.normed.scale;
+    norm::backward(
+        x,
+        &weights.attention_norm,
+        scale,
+        &dy,
+        dx,
+        &mut grads.attention_norm,
+    );
+}
+
+#[inline(always)]
+fn add_body<const FMA: bool>(to: &mut [f32], from: &[f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to += from;
+    }
+}
+
+dispatch!(add, add_body, (to: &mut [f32], from: &[f32]));
+
+/// `silu(gate) * up`, where `both` is gates, then ups.
+#[inline(always)]
+fn gate_body<const FMA: bool>(both: &[f32], out: &mut [f32]) {
+    let (gate, up) = both.split_at(out.len());
+    for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
+        *out = g / (1.0 + exp::<FMA>(-g)) * u;
+    }
+}
+
+dispatch!(gate, gate_body, (both: &[f32], out: &mut [f32]));
+
+#[inline(always)]
+fn gate_back_body<const FMA: bool>(both: &[f32], dout: &[f32], dboth: &mut [f32]) {
+    let (gate, up) = both.split_at(dout.len());
+    let (dgate, dup) = dboth.split_at_mut(dout.len());
+    for i in 0..dout.len() {
+        let (g, u) = (gate[i], up[i]);
+        let sigmoid = 1.0 / (1.0 + exp::<FMA>(-g));
+        dup[i] = dout[i] * g * sigmoid;
+        dgate[i] = dout[i] * u * sigmoid * (1.0 + g * (1.0 - sigmoid));
+    }
+}
+
+dispatch!(gate_back, gate_back_body, (both: &[f32], dout: &[f32], dboth: &mut [f32]));

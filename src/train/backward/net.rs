@@ -1,0 +1,311 @@
+//! A pass of the whole net.
+
+use super::heads::{self, HeadGrads, HeadWeights};
+use super::layer::{self, LayerGrads, LayerWeights, Packed, Sequences, Tape, plain};
+use super::norm;
+use crate::kernels::{Team, Tiles};
+use crate::model::{Config, Decoder, ValueHead};
+use crate::train::batch::{Rows, Targets};
+use crate::train::learner::{Batch, Objective, Source};
+use crate::train::report::StepReport;
+use burn::module::Param;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor, TensorData};
+use std::sync::OnceLock;
+
+/// Weights of all layers together up to this number are packed once for a step, and what a layer's
+/// forward pass leaves is kept for the backward one; above it both would take too much memory and
+/// are made again layer by layer.
+const KEPT: usize = 1 << 24;
+
+/// The weights of a net, packed when they are first needed.
+pub(crate) struct Weights<'a> {
+    decoder: &'a Decoder,
+    layers: Vec<OnceLock<LayerWeights>>,
+    head: OnceLock<Packed>,
+    keep: bool,
+}
+
+impl<'a> Weights<'a> {
+    pub fn new(decoder: &'a Decoder) -> Weights<'a> {
+        Weights {
+            layers: (0..decoder.layers.len()).map(|_| OnceLock::new()).collect(),
+            head: OnceLock::new(),
+            keep: decoder.config().parameters() <= KEPT,
+            decoder,
+        }
+    }
+
+    fn with_layer<T>(&self, index: usize, run: impl FnOnce(&LayerWeights) -> T) -> T {
+        let pack = || LayerWeights::new(&self.decoder.layers[index]);
+        match self.keep {
+            true => run(self.layers[index].get_or_init(pack)),
+            false => run(&pack()),
+        }
+    }
+
+    fn head(&self) -> &Packed {
+        self.head.get_or_init(|| {
+            let head = self
+                .decoder
+                .head
+                .as_ref()
+                .unwrap_or(&self.decoder.embedding);
+            Packed::turned(head.val())
+        })
+    }
+}
+
+/// The tokens of padded rows without the padding.
+fn sequences<'a>(
+    config: &'a Config,
+    decoder: &Decoder,
+    rows: &Rows,
+) -> (Vec<usize>, Sequences<'a>) {
+    let mut bounds = vec![0];
+    let mut tokens = Vec::with_capacity(rows.real);
+    for (row, &length) in rows.lengths.iter().enumerate() {
+        let line = &rows.tokens[row * rows.time..][..length];
+        tokens.extend(line.iter().map(|&t| t as usize));
+        bounds.push(tokens.len());
+    }
+    let (cos, sin) = decoder.rope().table(rows.time);
+    let sequences = Sequences {
+        config,
+        bounds,
+        cos,
+        sin,
+    };
+    (tokens, sequences)
+}
+
+/// Where positions of padded rows lie without the padding.
+fn places<T>(targets: &Targets<T>, rows: &Rows, sequences: &Sequences<'_>) -> Vec<usize> {
+    targets
+        .positions
+        .iter()
+        .map(|&p| sequences.bounds[p as usize / rows.time] + p as usize % rows.time)
+        .collect()
+}
+
+fn embed(decoder: &Decoder, tokens: &[usize]) -> Vec<f32> {
+    let width = decoder.config().hidden_size;
+    let embedding = plain(decoder.embedding.val());
+    let mut x = Vec::with_capacity(tokens.len() * width);
+    for &token in tokens {
+        x.extend_from_slice(&embedding[token * width..][..width]);
+    }
+    x
+}
+
+/// Final hidden states of padded rows, `[rows * time, hidden]`; those of padding are zero.
+pub(crate) fn hidden(decoder: &Decoder, rows: &Rows) -> Vec<f32> {
+    let config = decoder.config();
+    let (tokens, sequences) = sequences(config, decoder, rows);
+    let weights = Weights::new(decoder);
+    let mut tiles = Tiles::default();
+    let mut x = embed(decoder, &tokens);
+    for index in 0..decoder.layers.len() {
+        let run = |w: &LayerWeights| layer::forward(Team::All, &mut tiles, w, &sequences, &x).0;
+        x = weights.with_layer(index, run);
+    }
+    let normed = norm::forward(
+        &x,
+        &plain(decoder.norm.weight.val()),
+        config.rms_norm_eps as f32,
+    );
+    let width = config.hidden_size;
+    let mut padded = vec![0.0; rows.rows * rows.time * width];
+    for (row, bounds) in sequences.bounds.windows(2).enumerate() {
+        let from = &normed.y[bounds[0] * width..bounds[1] * width];
+        padded[row * rows.time * width..][..from.len()].copy_from_slice(from);
+    }
+    padded
+}
+
+/// Losses and gradients of one piece of a pass through `decoder` and `head`. Only parameters that
+/// require a gradient get one.
+pub(crate) fn pass(
+    team: Team,
+    weights: &Weights<'_>,
+    head: Option<&ValueHead>,
+    batch: &Batch,
+    objective: &Objective,
+) -> (StepReport, GradientsParams) {
+    let mut report = StepReport::default();
+    let mut gradients = GradientsParams::new();
+    let Source::Tokens(rows) = &batch.source else {
+        return (report, gradients);
+    };
+    let decoder = weights.decoder;
+    let config = decoder.config();
+    let (width, vocab) = (config.hidden_size, config.vocab_size);
+    let (tokens, sequences) = sequences(config, decoder, rows);
+    let mut tiles = Tiles::default();
+    // The inputs of all layers, and of the final norm.
+    let mut inputs = vec![embed(decoder, &tokens)];
+    let mut tapes: Vec<Option<Tape>> = Vec::new();
+    for index in 0..decoder.layers.len() {
+        let x = &inputs[index];
+        let run = |w: &LayerWeights| layer::forward(team, &mut tiles, w, &sequences, x);
+        let (out, tape) = weights.with_layer(index, run);
+        inputs.push(out);
+        tapes.push(weights.keep.then_some(tape));
+    }
+    let last = inputs.pop().unwrap_or_default();
+    let final_norm = plain(decoder.norm.weight.val());
+    let normed = norm::forward(&last, &final_norm, config.rms_norm_eps as f32);
+
+    let mut dhidden = vec![0.0; normed.y.len()];
+    let mut dhead = vec![0.0; vocab * width];
+    let mut dvalue = HeadGrads::default();
+    report.tokens = rows.real as u64;
+    if let (Some(targets), Some(head)) = (some(&batch.value), head) {
+        let (loss, grads) = heads::value(
+            team,
+            &mut tiles,
+            &HeadWeights::new(head),
+            &normed.y,
+            width,
+            targets,
+            &places(targets, rows, &sequences),
+            objective.value_loss,
+            objective.value_scale,
+            &mut dhidden,
+        );
+        report.value_loss = Some(loss);
+        dvalue = grads;
+    }
+    if let Some(targets) = some(&batch.policy) {
+        let loss = heads::policy(
+            team,
+            &mut tiles,
+            weights.head(),
+            &normed.y,
+            width,
+            targets,
+            &places(targets, rows, &sequences),
+            (objective.logits_at_once / vocab).max(1),
+            &mut dhidden,
+            &mut dhead,
+        );
+        report.policy_loss = Some(loss);
+    }
+    let scale = objective.value_scale;
+    report.loss = match (report.policy_loss, report.value_loss) {
+        (Some(policy), Some(value)) => policy + scale * value,
+        (policy, value) => policy.or(value.map(|v| scale * v)).unwrap_or(0.0),
+    };
+    if !report.loss.is_finite() {
+        return (report, gradients);
+    }
+
+    let mut dx = vec![0.0; last.len()];
+    let mut dnorm = vec![0.0; width];
+    norm::backward(
+        &last,
+        &final_norm,
+        &normed.scale,
+        &dhidden,
+        &mut dx,
+        &mut dnorm,
+    );
+    let mut keep = Keep {
+        device: decoder.embedding.val().device().inner(),
+        gradients: &mut gradients,
+    };
+    keep.vector(&decoder.norm.weight, dnorm);
+    let embedded = decoder.embedding.val().is_require_grad();
+    // Below the first layer that learns there is nothing to do, unless the embedding learns.
+    let lowest = match embedded {
+        true => 0,
+        false => (decoder.layers.iter())
+            .position(|layer| layer.qkv.weight.val().is_require_grad())
+            .unwrap_or(decoder.layers.len()),
+    };
+    for index in (lowest..decoder.layers.len()).rev() {
+        let x = inputs.pop().unwrap_or_default();
+        let tape = tapes.pop().flatten();
+        let mut grads = LayerGrads::zeros(config);
+        weights.with_layer(index, |w| {
+            let tape =
+                tape.unwrap_or_else(|| layer::forward(team, &mut tiles, w, &sequences, &x).1);
+            let (dx, grads) = (&mut dx, &mut grads);
+            layer::backward(team, &mut tiles, w, &sequences, &x, &tape, dx, grads);
+        });
+        keep.layer(&decoder.layers[index], grads);
+    }
+    let mut dembedding = match &decoder.head {
+        None => dhead,
+        Some(head) => {
+            keep.matrix(head, dhead);
+            vec![0.0; vocab * width]
+        }
+    };
+    if embedded {
+        for (&token, dx) in tokens.iter().zip(dx.chunks_exact(width)) {
+            for (d, dx) in dembedding[token * width..][..width].iter_mut().zip(dx) {
+                *d += dx;
+            }
+        }
+        keep.matrix(&decoder.embedding, dembedding);
+    }
+    if let (Some(head), true) = (head, report.value_loss.is_some()) {
+        if let Some(inner) = &head.inner {
+            keep.matrix(&inner.weight, dvalue.inner_weight);
+            keep.vector(&inner.bias, dvalue.inner_bias);
+        }
+        keep.matrix(&head.score, dvalue.score);
+        keep.vector(&head.bias, vec![dvalue.bias]);
+    }
+    (report, gradients)
+}
+
+fn some<T>(targets: &Option<Targets<T>>) -> Option<&Targets<T>> {
+    targets
+        .as_ref()
+        .filter(|targets| !targets.wanted.is_empty())
+}
+
+/// Hands gradients over to the optimiser.
+struct Keep<'a> {
+    device: Device,
+    gradients: &'a mut GradientsParams,
+}
+
+impl Keep<'_> {
+    fn vector(&mut self, param: &Param<Tensor<1>>, gradient: Vec<f32>) {
+        let shape = param.val().dims();
+        self.put(param, gradient, shape);
+    }
+
+    fn matrix(&mut self, param: &Param<Tensor<2>>, gradient: Vec<f32>) {
+        let shape = param.val().dims();
+        self.put(param, gradient, shape);
+    }
+
+    fn put<const D: usize>(
+        &mut self,
+        param: &Param<Tensor<D>>,
+        gradient: Vec<f32>,
+        shape: [usize; D],
+    ) {
+        if param.val().is_require_grad() {
+            let data = TensorData::new(gradient, shape);
+            let gradient = Tensor::<D>::from_data(data, &self.device);
+            self.gradients.register(param.id, gradient);
+        }
+    }
+
+    fn layer(&mut self, layer: &crate::model::decoder::Layer, grads: LayerGrads) {
+        self.vector(&layer.attention_norm.weight, grads.attention_norm);
+        self.matrix(&layer.qkv.weight, grads.qkv);
+        if let Some(bias) = &layer.qkv.bias {
+            self.vector(bias, grads.bias);
+        }
+        self.matrix(&layer.output.weight, grads.output);
+        self.vector(&layer.mlp_norm.weight, grads.mlp_norm);
+        self.matrix(&layer.gate_up.weight, grads.gate_up);
+        self.matrix(&layer.down.weight, grads.down);
+    }
+}
