@@ -291,13 +291,22 @@ fn recipes(b: &mut Bench) {
         "more questions than there are",
         &["collect.questions=1000000"],
     );
-    b.case(
-        "a pool that no question fits in",
+    b.set("a pool that no question fits in", &["engine.kv_slots=100"]);
+    let bench =
+        |b: &mut Bench, what: &str, args: &[&str]| b.case(what, &[&["bench"], args].concat());
+    bench(&mut b, "nothing to measure", &[]);
+    bench(&mut b, "an unknown shape", &["--shape", "gpt-5"]);
+    bench(&mut b, "a folder without a model", &["--model", "src"]);
+    bench(
+        &mut b,
+        "a context beyond the model's",
         &[
-            "run",
-            "recipes/quickstart.toml",
-            "--set",
-            "engine.kv_slots=100",
+            "--model",
+            "checkpoints/countdown-tiny",
+            "--what",
+            "decode",
+            "--context",
+            "5000",
         ],
     );
     b.set("lambda above 1", &["collect.search.tree.lambda=1.5"]);

@@ -406,5 +406,6 @@ fn scalars_reach_the_monitor_at_every_step() {
     let text = std::fs::read_to_string(path).unwrap();
     let losses = text.lines().filter(|line| line.contains("policy/loss"));
     assert_eq!(losses.count(), 7, "{text}");
-    assert!(text.contains("106") && !text.contains("107"), "{text}");
+    let step = |n: u64| text.contains(&format!("\"step\":{n},"));
+    assert!(step(106) && !step(107), "{text}");
 }

@@ -69,6 +69,7 @@ enum Verb {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    crate::memory::keep_freed_pages();
     common::start_logs(cli.verbose);
     common::set_report_style();
     let signals = match &cli.verb {

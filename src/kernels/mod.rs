@@ -5,7 +5,8 @@ pub mod lanes;
 mod multiply;
 mod panels;
 mod team;
+mod tile;
 
-pub use multiply::{Tiles, multiply, multiply_rate, multiply_rows};
+pub use multiply::{Left, Tiles, multiply, multiply_rate, multiply_rows};
 pub use panels::{Panels, WIDTH};
 pub use team::Team;

@@ -1,5 +1,6 @@
 //! Weights as the host's matrix kernel reads them.
 
+use super::team::Team;
 use rayon::prelude::*;
 
 /// Columns of a panel: two vectors of AVX-512.
@@ -29,6 +30,14 @@ pub struct Panels {
 pub enum Rows {
     F32(Vec<Wide>),
     Bf16(Vec<Narrow>),
+}
+
+/// Who packs a matrix of `size` numbers.
+fn team(size: usize) -> Team {
+    match size > 1 << 18 {
+        true => Team::All,
+        false => Team::Alone,
+    }
 }
 
 impl Panels {
@@ -65,15 +74,16 @@ impl Panels {
     /// Packs a matrix that lies row after row, `[k, n]`, in f32.
     pub fn of_rows(k: usize, n: usize, from: &[f32]) -> Panels {
         assert_eq!(from.len(), k * n);
-        let mut rows = Vec::with_capacity(n.div_ceil(WIDTH) * k);
-        for first in (0..n).step_by(WIDTH) {
-            let width = WIDTH.min(n - first);
-            rows.extend(from.chunks_exact(n).map(|line| {
-                let mut row = [0.0; WIDTH];
-                row[..width].copy_from_slice(&line[first..first + width]);
-                Wide(row)
-            }));
-        }
+        let mut rows = vec![Wide([0.0; WIDTH]); n.div_ceil(WIDTH) * k];
+        team(k * n).chunks(&mut rows, k, |panel, rows| {
+            let lines = from.chunks_exact(n).map(|line| &line[panel * WIDTH..]);
+            for (row, line) in rows.iter_mut().zip(lines) {
+                match line.first_chunk::<WIDTH>() {
+                    Some(whole) => row.0 = *whole,
+                    None => row.0[..line.len()].copy_from_slice(line),
+                }
+            }
+        });
         Panels {
             k,
             n,
@@ -85,13 +95,14 @@ impl Panels {
     pub fn of_columns(k: usize, n: usize, from: &[f32]) -> Panels {
         assert_eq!(from.len(), k * n);
         let mut rows = vec![Wide([0.0; WIDTH]); n.div_ceil(WIDTH) * k];
-        for (panel, lines) in rows.chunks_exact_mut(k).zip(from.chunks(WIDTH * k)) {
-            for (lane, line) in lines.chunks_exact(k).enumerate() {
-                for (row, x) in panel.iter_mut().zip(line) {
+        team(k * n).chunks(&mut rows, k, |panel, rows| {
+            let lines = from.chunks_exact(k).skip(panel * WIDTH).take(WIDTH);
+            for (lane, line) in lines.enumerate() {
+                for (row, x) in rows.iter_mut().zip(line) {
                     row.0[lane] = *x;
                 }
             }
-        }
+        });
         Panels {
             k,
             n,

@@ -46,7 +46,7 @@ pub fn policy(
         let range = first..(first + at_once).min(index.len());
         let index = &index[range.clone()];
         let states = pick(hidden, width, index);
-        let mut logits = head.forward(team, tiles, &states);
+        let mut logits = head.forward(team, &states);
         let labels = &targets.wanted[range.clone()];
         let weights = &targets.weights[range];
         let mut losses = vec![0.0f64; index.len()];
@@ -62,7 +62,7 @@ pub fn policy(
             }
         });
         loss += losses.iter().sum::<f64>();
-        let dstates = head.backward(team, tiles, &logits);
+        let dstates = head.backward(team, &logits);
         put(dhidden, width, index, &dstates);
         add_outer(team, tiles, &logits, &states, index.len(), dhead);
     }
@@ -138,7 +138,7 @@ pub fn value(
     let last = match &head.inner {
         None => None,
         Some((weight, bias)) => {
-            before = weight.forward(team, tiles, &states);
+            before = weight.forward(team, &states);
             for row in before.chunks_exact_mut(bias.len()) {
                 for (x, b) in row.iter_mut().zip(bias) {
                     *x += b;
@@ -196,7 +196,7 @@ pub fn value(
             index.len(),
             &mut grads.inner_weight,
         );
-        dfeatures = weight.backward(team, tiles, &dfeatures);
+        dfeatures = weight.backward(team, &dfeatures);
     }
     put(dhidden, width, index, &dfeatures);
     (loss, grads)

@@ -3,7 +3,7 @@
 use super::attention::Heads;
 use super::norm::{self, Normed};
 use crate::kernels::lanes::{dispatch, exp, rotate};
-use crate::kernels::{Panels, Team, Tiles, multiply_rows};
+use crate::kernels::{Left, Panels, Team, Tiles, multiply_rows};
 use crate::model::Config;
 use crate::model::decoder::Layer;
 use crate::model::layout::floats;
@@ -43,22 +43,21 @@ impl Packed {
     }
 
     /// `x w`, `[m, n]`.
-    pub fn forward(&self, team: Team, tiles: &mut Tiles, x: &[f32]) -> Vec<f32> {
-        product(team, tiles, x, &self.forward)
+    pub fn forward(&self, team: Team, x: &[f32]) -> Vec<f32> {
+        product(team, x, &self.forward)
     }
 
     /// `dy w^T`, `[m, k]`.
-    pub fn backward(&self, team: Team, tiles: &mut Tiles, dy: &[f32]) -> Vec<f32> {
-        product(team, tiles, dy, &self.backward)
+    pub fn backward(&self, team: Team, dy: &[f32]) -> Vec<f32> {
+        product(team, dy, &self.backward)
     }
 }
 
-fn product(team: Team, tiles: &mut Tiles, x: &[f32], w: &Panels) -> Vec<f32> {
+fn product(team: Team, x: &[f32], w: &Panels) -> Vec<f32> {
     let (k, n) = (w.k(), w.n());
     let m = x.len() / k;
     let mut out = vec![0.0; m * n];
-    tiles.fill(team, m, k, |i, row| row.copy_from_slice(&x[i * k..][..k]));
-    multiply_rows(team, tiles, w, &mut out, false);
+    multiply_rows(team, Left::Rows { x, m, k }, w, &mut out, false);
     out
 }
 
@@ -66,7 +65,13 @@ fn product(team: Team, tiles: &mut Tiles, x: &[f32], w: &Panels) -> Vec<f32> {
 pub fn add_outer(team: Team, tiles: &mut Tiles, x: &[f32], dy: &[f32], m: usize, dw: &mut [f32]) {
     let (k, n) = (x.len() / m, dy.len() / m);
     tiles.fill_transposed(team, x, m, k);
-    multiply_rows(team, tiles, &Panels::of_rows(m, n, dy), dw, true);
+    multiply_rows(
+        team,
+        Left::Tiles(tiles),
+        &Panels::of_rows(m, n, dy),
+        dw,
+        true,
+    );
 }
 
 /// A layer's weights.
@@ -274,14 +279,13 @@ pub struct Tape {
 /// Runs a layer on `x`, `[m, hidden]`.
 pub fn forward(
     team: Team,
-    tiles: &mut Tiles,
     weights: &LayerWeights,
     sequences: &Sequences<'_>,
     x: &[f32],
 ) -> (Vec<f32>, Tape) {
     let epsilon = sequences.config.rms_norm_eps as f32;
     let normed = norm::forward(x, &weights.attention_norm, epsilon);
-    let mut qkv = weights.qkv.forward(team, tiles, &normed.y);
+    let mut qkv = weights.qkv.forward(team, &normed.y);
     if let Some(bias) = &weights.bias {
         for row in qkv.chunks_exact_mut(bias.len()) {
             add(row, bias);
@@ -289,16 +293,16 @@ pub fn forward(
     }
     sequences.rotate(&mut qkv, false);
     let attended = sequences.attend(team, &qkv);
-    let mut middle = weights.output.forward(team, tiles, &attended);
+    let mut middle = weights.output.forward(team, &attended);
     add(&mut middle, x);
     let mlp_normed = norm::forward(&middle, &weights.mlp_norm, epsilon);
-    let gate_up = weights.gate_up.forward(team, tiles, &mlp_normed.y);
+    let gate_up = weights.gate_up.forward(team, &mlp_normed.y);
     let ff = sequences.config.intermediate_size;
     let mut gated = vec![0.0; gate_up.len() / 2];
     for (both, out) in gate_up.chunks_exact(2 * ff).zip(gated.chunks_exact_mut(ff)) {
         gate(both, out);
     }
-    let mut out = weights.down.forward(team, tiles, &gated);
+    let mut out = weights.down.forward(team, &gated);
     add(&mut out, &middle);
     let tape = Tape {
         normed,
@@ -331,7 +335,7 @@ pub fn backward(
     let m = sequences.len();
     let ff = sequences.config.intermediate_size;
     add_outer(team, tiles, &tape.gated, dx, m, &mut grads.down);
-    let dgated = weights.down.backward(team, tiles, dx);
+    let dgated = weights.down.backward(team, dx);
     let mut dgate_up = vec![0.0; tape.gate_up.len()];
     for ((both, dgated), dboth) in tape
         .gate_up
@@ -349,7 +353,7 @@ pub fn backward(
         m,
         &mut grads.gate_up,
     );
-    let dy = weights.gate_up.backward(team, tiles, &dgate_up);
+    let dy = weights.gate_up.backward(team, &dgate_up);
     let scale = &tape.mlp_normed.scale;
     norm::backward(
         &tape.middle,
@@ -360,7 +364,7 @@ pub fn backward(
         &mut grads.mlp_norm,
     );
     add_outer(team, tiles, &tape.attended, dx, m, &mut grads.output);
-    let dattended = weights.output.backward(team, tiles, dx);
+    let dattended = weights.output.backward(team, dx);
     let dqkv = sequences.attend_back(team, &tape.qkv, &dattended);
     if weights.bias.is_some() {
         for row in dqkv.chunks_exact(grads.bias.len()) {
@@ -368,7 +372,7 @@ pub fn backward(
         }
     }
     add_outer(team, tiles, &tape.normed.y, &dqkv, m, &mut grads.qkv);
-    let dy = weights.qkv.backward(team, tiles, &dqkv);
+    let dy = weights.qkv.backward(team, &dqkv);
     let scale = &tape.normed.scale;
     norm::backward(
         x,

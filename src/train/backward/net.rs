@@ -4,13 +4,14 @@ use super::heads::{self, HeadGrads, HeadWeights};
 use super::layer::{self, LayerGrads, LayerWeights, Packed, Sequences, Tape, plain};
 use super::norm;
 use crate::kernels::{Team, Tiles};
+use crate::model::layout::floats;
 use crate::model::{Config, Decoder, ValueHead};
 use crate::train::batch::{Rows, Targets};
 use crate::train::learner::{Batch, Objective, Source};
 use crate::train::report::StepReport;
 use burn::module::Param;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::sync::OnceLock;
 
 /// Weights of all layers together up to this number are packed once for a step, and what a layer's
@@ -89,13 +90,14 @@ fn places<T>(targets: &Targets<T>, rows: &Rows, sequences: &Sequences<'_>) -> Ve
 }
 
 fn embed(decoder: &Decoder, tokens: &[usize]) -> Vec<f32> {
-    let width = decoder.config().hidden_size;
-    let embedding = plain(decoder.embedding.val());
-    let mut x = Vec::with_capacity(tokens.len() * width);
-    for &token in tokens {
-        x.extend_from_slice(&embedding[token * width..][..width]);
+    let embedding = decoder.embedding.val();
+    let device = embedding.device().inner();
+    let ids: Vec<i32> = tokens.iter().map(|&t| t as i32).collect();
+    let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [tokens.len()]), &device);
+    match embedding.is_autodiff() {
+        true => floats(embedding.inner().select(0, ids)),
+        false => floats(embedding.select(0, ids)),
     }
-    x
 }
 
 /// Final hidden states of padded rows, `[rows * time, hidden]`; those of padding are zero.
@@ -103,10 +105,9 @@ pub(crate) fn hidden(decoder: &Decoder, rows: &Rows) -> Vec<f32> {
     let config = decoder.config();
     let (tokens, sequences) = sequences(config, decoder, rows);
     let weights = Weights::new(decoder);
-    let mut tiles = Tiles::default();
     let mut x = embed(decoder, &tokens);
     for index in 0..decoder.layers.len() {
-        let run = |w: &LayerWeights| layer::forward(Team::All, &mut tiles, w, &sequences, &x).0;
+        let run = |w: &LayerWeights| layer::forward(Team::All, w, &sequences, &x).0;
         x = weights.with_layer(index, run);
     }
     let normed = norm::forward(
@@ -147,7 +148,7 @@ pub(crate) fn pass(
     let mut tapes: Vec<Option<Tape>> = Vec::new();
     for index in 0..decoder.layers.len() {
         let x = &inputs[index];
-        let run = |w: &LayerWeights| layer::forward(team, &mut tiles, w, &sequences, x);
+        let run = |w: &LayerWeights| layer::forward(team, w, &sequences, x);
         let (out, tape) = weights.with_layer(index, run);
         inputs.push(out);
         tapes.push(weights.keep.then_some(tape));
@@ -228,8 +229,7 @@ pub(crate) fn pass(
         let tape = tapes.pop().flatten();
         let mut grads = LayerGrads::zeros(config);
         weights.with_layer(index, |w| {
-            let tape =
-                tape.unwrap_or_else(|| layer::forward(team, &mut tiles, w, &sequences, &x).1);
+            let tape = tape.unwrap_or_else(|| layer::forward(team, w, &sequences, &x).1);
             let (dx, grads) = (&mut dx, &mut grads);
             layer::backward(team, &mut tiles, w, &sequences, &x, &tape, dx, grads);
         });
