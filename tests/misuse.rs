@@ -292,23 +292,6 @@ fn recipes(b: &mut Bench) {
         &["collect.questions=1000000"],
     );
     b.set("a pool that no question fits in", &["engine.kv_slots=100"]);
-    let bench =
-        |b: &mut Bench, what: &str, args: &[&str]| b.case(what, &[&["bench"], args].concat());
-    bench(&mut b, "nothing to measure", &[]);
-    bench(&mut b, "an unknown shape", &["--shape", "gpt-5"]);
-    bench(&mut b, "a folder without a model", &["--model", "src"]);
-    bench(
-        &mut b,
-        "a context beyond the model's",
-        &[
-            "--model",
-            "checkpoints/countdown-tiny",
-            "--what",
-            "decode",
-            "--context",
-            "5000",
-        ],
-    );
     b.set("lambda above 1", &["collect.search.tree.lambda=1.5"]);
     b.set(
         "a temperature of 0 for draws",
@@ -665,6 +648,23 @@ fn run_folders(b: &mut Bench) {
 }
 
 fn flags(b: &mut Bench) {
+    let bench =
+        |b: &mut Bench, what: &str, args: &[&str]| b.case(what, &[&["bench"], args].concat());
+    bench(b, "nothing to measure", &[]);
+    bench(b, "an unknown shape", &["--shape", "gpt-5"]);
+    bench(b, "a folder without a model", &["--model", "src"]);
+    bench(
+        b,
+        "a context beyond the model's",
+        &[
+            "--model",
+            "checkpoints/countdown-tiny",
+            "--what",
+            "decode",
+            "--context",
+            "5000",
+        ],
+    );
     b.case("no verb", &[]);
     b.case("an unknown verb", &["rum"]);
     b.case(

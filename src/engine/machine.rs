@@ -67,7 +67,7 @@ fn device_copy(device: &Device) -> f64 {
             y = y.add_scalar(1.0);
         }
         // Only reading a number back waits for all of it.
-        let _ = y.slice([0..1]).into_data();
+        let _ = y.slice(0..1).into_data();
         start.elapsed().as_secs_f64()
     };
     run(2);

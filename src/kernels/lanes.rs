@@ -53,7 +53,7 @@ pub fn exp<const FMA: bool>(x: f32) -> f32 {
     let x = if x > 88.0 { 88.0 } else { x };
     let shifted = multiply_add::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = multiply_add::<FMA>(n, -0.693_359_375, x);
+    let r = multiply_add::<FMA>(n, -0.693_359_4, x);
     let r = multiply_add::<FMA>(n, 2.121_944_4e-4, r);
     let mut p = 1.987_569_1e-4;
     for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
@@ -80,7 +80,7 @@ fn erf<const FMA: bool>(x: f32) -> f32 {
     let top = polynomial::<FMA, 7>(
         s,
         [
-            -2.726_142_2e-10,
+            -2.726_142e-10,
             2.770_681_4e-8,
             -2.101_024e-6,
             -5.692_506_5e-5,

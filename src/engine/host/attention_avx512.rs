@@ -122,7 +122,7 @@ unsafe fn dots(query: *const f32, keys: &[*const f32; LANES], d: usize) -> __m51
                 *sum = _mm512_fmadd_ps(_mm512_loadu_ps(key.add(j * LANES)), q, *sum);
             }
         }
-        if d % LANES != 0 {
+        if !d.is_multiple_of(LANES) {
             let mask = mask(d, whole);
             let q = _mm512_maskz_loadu_ps(mask, query.add(whole * LANES));
             for (sum, key) in sums.iter_mut().zip(keys) {
