@@ -9,9 +9,10 @@ use miette::{IntoDiagnostic, Result, miette};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("subject").required(true).args(["model", "shape"])))]
 pub(super) struct Args {
     /// The folder of a checkpoint or of a Hugging Face model.
-    #[arg(long, conflicts_with = "shape", required_unless_present = "shape")]
+    #[arg(long)]
     model: Option<PathBuf>,
     /// Random weights in the shape of a published model, such as qwen2.5-0.5b.
     #[arg(long)]
