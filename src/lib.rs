@@ -6,7 +6,7 @@
 //!
 //! Modules, ground floor first (imports go down only): [`guard`], [`kernels`], [`memory`], [`stop`],
 //! [`task`], [`tree`], [`trace`], [`monitor`]; [`model`]; [`engine`], [`train`]; [`search`]; [`collect`],
-//! [`evaluate`]; [`recipe`]; [`iterate`]; [`bench`], [`estimate`], [`view`]; [`cli`].
+//! [`evaluate`]; [`recipe`]; [`iterate`]; [`mod@bench`], [`estimate`], [`view`]; [`cli`].
 
 pub mod bench;
 pub mod cli;
