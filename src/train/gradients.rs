@@ -401,3 +401,27 @@ fn hidden_states_by_hand_are_those_of_the_decoder() {
         }
     }
 }
+
+#[test]
+fn pieces_of_a_net_whose_weights_are_packed_by_all_threads_do_not_wait_for_each_other() {
+    // Its gates and ups are more numbers than one thread packs.
+    let config = Config {
+        hidden_size: 256,
+        intermediate_size: 640,
+        num_attention_heads: 4,
+        head_dim: 64,
+        ..config()
+    };
+    let mut one = trainee(ValueLoss::Bce, LOGITS_AT_ONCE);
+    let device = Device::flex();
+    one.trunk = Some(free(Decoder::init(&config, 1, &device), |_| true));
+    one.head = Some(free(
+        ValueHead::init(HeadKind::Linear, 256, 0, 3, &device),
+        |_| true,
+    ));
+    one.shared.objective.by_hand = true;
+    let batches = passes(true, true, 6);
+    for _ in 0..3 {
+        assert!(one.passes(&batches).0.loss.is_finite());
+    }
+}

@@ -133,7 +133,7 @@ pub(crate) struct Trainee {
 }
 
 /// `[n]` integers on `device`.
-fn ints(data: &[i32], device: &Device) -> Tensor<1, Int> {
+pub(crate) fn ints(data: &[i32], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(data.to_vec(), [data.len()]), device)
 }
 
@@ -291,11 +291,7 @@ impl Trainee {
                 add(surrogate);
             }
         }
-        let scale = self.shared.objective.value_scale;
-        report.loss = match (report.policy_loss, report.value_loss) {
-            (Some(policy), Some(value)) => policy + scale * value,
-            (policy, value) => policy.or(value.map(|v| scale * v)).unwrap_or(0.0),
-        };
+        report.combine(self.shared.objective.value_scale);
         if let Some(total) = total.filter(|_| report.loss.is_finite()) {
             pieces.accumulate(self, GradientsParams::from_grads(total.backward(), self));
         }

@@ -24,7 +24,7 @@ const PIECES: usize = 4;
 
 /// Above this many parameters a piece keeps all cores busy by itself, and one gradient for each
 /// piece would take too much memory.
-const SMALL: usize = 1 << 24;
+pub(crate) const SMALL: usize = 1 << 24;
 
 /// Into how many pieces a pass of `rows` rows is cut. The matrices of a small model are too small for
 /// its products to use more than one core; then the pieces of a pass are computed side by side.

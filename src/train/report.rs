@@ -105,6 +105,14 @@ pub(crate) struct StepReport {
 }
 
 impl StepReport {
+    /// Sets the loss to the sum of both losses, the value's times `value_scale`.
+    pub(crate) fn combine(&mut self, value_scale: f64) {
+        self.loss = match (self.policy_loss, self.value_loss) {
+            (Some(policy), Some(value)) => policy + value_scale * value,
+            (policy, value) => policy.or(value.map(|v| value_scale * v)).unwrap_or(0.0),
+        };
+    }
+
     /// Adds the losses and tokens of another piece of the same step.
     pub(crate) fn add(&mut self, other: &StepReport) {
         let sum = |a: Option<f64>, b: Option<f64>| match (a, b) {

@@ -4,57 +4,53 @@ use super::heads::{self, HeadGrads, HeadWeights};
 use super::layer::{self, LayerGrads, LayerWeights, Packed, Sequences, Tape, plain};
 use super::norm;
 use crate::kernels::{Team, Tiles};
-use crate::model::layout::floats;
 use crate::model::{Config, Decoder, ValueHead};
 use crate::train::batch::{Rows, Targets};
-use crate::train::learner::{Batch, Objective, Source};
+use crate::train::learner::{Batch, Objective, Source, ints};
+use crate::train::passes::SMALL;
 use crate::train::report::StepReport;
 use burn::module::Param;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use std::sync::OnceLock;
+use burn::tensor::{Device, Tensor, TensorData};
 
-/// Weights of all layers together up to this number are packed once for a step, and what a layer's
-/// forward pass leaves is kept for the backward one; above it both would take too much memory and
-/// are made again layer by layer.
-const KEPT: usize = 1 << 24;
-
-/// The weights of a net, packed when they are first needed.
+/// The weights of a net for the pieces of one step. Those of a small net are packed before the pieces
+/// begin, and what a layer's forward pass leaves is kept for the backward one; with a large net, whose
+/// step is one piece, both would take too much memory and are made again layer by layer.
 pub(crate) struct Weights<'a> {
     decoder: &'a Decoder,
-    layers: Vec<OnceLock<LayerWeights>>,
-    head: OnceLock<Packed>,
-    keep: bool,
+    kept: Option<(Vec<LayerWeights>, Packed)>,
 }
 
 impl<'a> Weights<'a> {
     pub fn new(decoder: &'a Decoder) -> Weights<'a> {
+        let small = decoder.config().parameters() < SMALL;
         Weights {
-            layers: (0..decoder.layers.len()).map(|_| OnceLock::new()).collect(),
-            head: OnceLock::new(),
-            keep: decoder.config().parameters() <= KEPT,
+            kept: small.then(|| {
+                let layers = decoder.layers.iter().map(LayerWeights::new).collect();
+                (layers, head(decoder))
+            }),
             decoder,
         }
     }
 
     fn with_layer<T>(&self, index: usize, run: impl FnOnce(&LayerWeights) -> T) -> T {
-        let pack = || LayerWeights::new(&self.decoder.layers[index]);
-        match self.keep {
-            true => run(self.layers[index].get_or_init(pack)),
-            false => run(&pack()),
+        match &self.kept {
+            Some((layers, _)) => run(&layers[index]),
+            None => run(&LayerWeights::new(&self.decoder.layers[index])),
         }
     }
 
-    fn head(&self) -> &Packed {
-        self.head.get_or_init(|| {
-            let head = self
-                .decoder
-                .head
-                .as_ref()
-                .unwrap_or(&self.decoder.embedding);
-            Packed::turned(head.val())
-        })
+    fn with_head<T>(&self, run: impl FnOnce(&Packed) -> T) -> T {
+        match &self.kept {
+            Some((_, head)) => run(head),
+            None => run(&head(self.decoder)),
+        }
     }
+}
+
+fn head(decoder: &Decoder) -> Packed {
+    let head = decoder.head.as_ref().unwrap_or(&decoder.embedding);
+    Packed::turned(head.val())
 }
 
 /// The tokens of padded rows without the padding.
@@ -90,25 +86,18 @@ fn places<T>(targets: &Targets<T>, rows: &Rows, sequences: &Sequences<'_>) -> Ve
 }
 
 fn embed(decoder: &Decoder, tokens: &[usize]) -> Vec<f32> {
-    let embedding = decoder.embedding.val();
-    let device = embedding.device().inner();
     let ids: Vec<i32> = tokens.iter().map(|&t| t as i32).collect();
-    let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [tokens.len()]), &device);
-    match embedding.is_autodiff() {
-        true => floats(embedding.inner().select(0, ids)),
-        false => floats(embedding.select(0, ids)),
-    }
+    let device = decoder.embedding.val().device().inner();
+    plain(decoder.embed(ints(&ids, &device)))
 }
 
 /// Final hidden states of padded rows, `[rows * time, hidden]`; those of padding are zero.
 pub(crate) fn hidden(decoder: &Decoder, rows: &Rows) -> Vec<f32> {
     let config = decoder.config();
     let (tokens, sequences) = sequences(config, decoder, rows);
-    let weights = Weights::new(decoder);
     let mut x = embed(decoder, &tokens);
-    for index in 0..decoder.layers.len() {
-        let run = |w: &LayerWeights| layer::forward(Team::All, w, &sequences, &x).0;
-        x = weights.with_layer(index, run);
+    for layer in &decoder.layers {
+        x = layer::forward(Team::All, &LayerWeights::new(layer), &sequences, &x).0;
     }
     let normed = norm::forward(
         &x,
@@ -151,7 +140,7 @@ pub(crate) fn pass(
         let run = |w: &LayerWeights| layer::forward(team, w, &sequences, x);
         let (out, tape) = weights.with_layer(index, run);
         inputs.push(out);
-        tapes.push(weights.keep.then_some(tape));
+        tapes.push(weights.kept.is_some().then_some(tape));
     }
     let last = inputs.pop().unwrap_or_default();
     let final_norm = plain(decoder.norm.weight.val());
@@ -178,25 +167,24 @@ pub(crate) fn pass(
         dvalue = grads;
     }
     if let Some(targets) = some(&batch.policy) {
-        let loss = heads::policy(
-            team,
-            &mut tiles,
-            weights.head(),
-            &normed.y,
-            width,
-            targets,
-            &places(targets, rows, &sequences),
-            (objective.logits_at_once / vocab).max(1),
-            &mut dhidden,
-            &mut dhead,
-        );
+        let places = places(targets, rows, &sequences);
+        let loss = weights.with_head(|head| {
+            heads::policy(
+                team,
+                &mut tiles,
+                head,
+                &normed.y,
+                width,
+                targets,
+                &places,
+                (objective.logits_at_once / vocab).max(1),
+                &mut dhidden,
+                &mut dhead,
+            )
+        });
         report.policy_loss = Some(loss);
     }
-    let scale = objective.value_scale;
-    report.loss = match (report.policy_loss, report.value_loss) {
-        (Some(policy), Some(value)) => policy + scale * value,
-        (policy, value) => policy.or(value.map(|v| scale * v)).unwrap_or(0.0),
-    };
+    report.combine(objective.value_scale);
     if !report.loss.is_finite() {
         return (report, gradients);
     }
