@@ -60,7 +60,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hf_hub", &["model", "task"]),
     ("tokenizers", &["model"]),
     ("burn_train", &["train"]),
-    ("cubecl", &["engine::kernels"]),
+    ("cubecl", &["kernels::ops"]),
+    ("burn_cubecl", &["kernels::ops"]),
 ];
 
 /// Words after which `::name` is a path of its own, not the rest of one.

@@ -48,6 +48,7 @@ fn solutions() -> Vec<PolicyExample> {
                 first: 3,
                 weight: 1.0,
                 question: u64::from(i),
+                aims: Vec::new(),
             }
         })
         .collect()

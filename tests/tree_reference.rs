@@ -3,6 +3,8 @@
 
 #[path = "tree_reference/brute_force.rs"]
 mod brute_force;
+#[path = "tree_reference/gumbel.rs"]
+mod gumbel;
 #[path = "tree_reference/leaves.rs"]
 mod leaves;
 #[path = "tree_reference/rollouts.rs"]

@@ -21,6 +21,7 @@ pub(super) fn policy(
             tokens,
             weight: 1.0,
             question: id as u64,
+            aims: Vec::new(),
         })
         .collect();
     let monitor = Monitor::silent();

@@ -103,7 +103,7 @@ pub fn measure(subject: &Subject, what: &[What], params: &Params) -> Result<Repo
     Ok(Report {
         model: subject.name().to_string(),
         device: subject.device_name().to_string(),
-        weights: subject.weights(),
+        weights: subject.weights()?,
         parameters: subject.config().parameters(),
         machine,
         figures,

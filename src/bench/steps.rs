@@ -2,7 +2,7 @@
 
 use super::{Error, Figure, Params, Subject, What};
 use crate::engine::{Choose, Engine, Generate, Machine, Request, Session, Slot, Weights};
-use crate::model::Config;
+use crate::model::device::is_cpu;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinSet;
@@ -155,14 +155,7 @@ fn timed(
         }
         Ok::<_, Error>((repeats, steps))
     })?;
-    let cost = Cost::of(
-        subject.config(),
-        subject.weights(),
-        rows,
-        rows,
-        mean_context(steps),
-        rows,
-    );
+    let cost = Cost::of(subject, rows, rows, mean_context(steps))?;
     let unit = match what {
         What::Expansion => "expansions_per_s",
         _ => "tokens_per_s",
@@ -217,14 +210,7 @@ pub(super) fn prefill(
         Ok::<_, Error>(repeats)
     })?;
     let tokens = rows * length;
-    let cost = Cost::of(
-        subject.config(),
-        subject.weights(),
-        tokens,
-        rows,
-        length / 2,
-        rows,
-    );
+    let cost = Cost::of(subject, tokens, rows, length / 2)?;
     Ok(Figure {
         what: What::Prefill,
         rows,
@@ -249,29 +235,28 @@ struct Cost {
 
 impl Cost {
     /// `tokens` of `rows` sequences forwarded at once, each seeing `context` others, and the logits
-    /// of `judged` of them.
-    fn of(
-        config: &Config,
-        weights: Weights,
-        tokens: usize,
-        rows: usize,
-        context: usize,
-        judged: usize,
-    ) -> Cost {
+    /// of one token of each.
+    fn of(subject: &Subject, tokens: usize, rows: usize, context: usize) -> Result<Cost, Error> {
+        let config = subject.config();
         let head = config.vocab_size * config.hidden_size;
         let tied = if config.tie_word_embeddings { 1 } else { 2 };
         let layers = config.parameters() - tied * head;
-        let per_weight = match weights {
-            Weights::F32 => 4,
+        let per_weight = match subject.weights()? {
             Weights::Bf16 => 2,
+            _ => 4,
         };
-        let key_values = config.num_hidden_layers * config.kv_size() * 4;
+        // The CPU keeps keys and values in f32 whatever the weights are.
+        let per_number = match is_cpu(subject.device()) {
+            true => 4,
+            false => per_weight,
+        };
+        let key_values = config.num_hidden_layers * config.kv_size() * per_number;
         let width = config.num_attention_heads * config.head_dim;
         let attention = 4 * config.num_hidden_layers * width * context;
-        Cost {
+        Ok(Cost {
             bytes: (per_weight * (layers + head) + rows * context * key_values) as f64,
-            operations: (tokens * (2 * layers + attention) + judged * 2 * head) as f64,
-        }
+            operations: (tokens * (2 * layers + attention) + rows * 2 * head) as f64,
+        })
     }
 
     fn seconds(&self, machine: &Machine) -> f64 {

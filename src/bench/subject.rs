@@ -124,9 +124,12 @@ impl Subject {
         &self.device
     }
 
-    /// How weights are held.
-    pub fn weights(&self) -> Weights {
-        self.engine.weights
+    /// How weights are held: in bfloat16, or in f32.
+    ///
+    /// # Errors
+    /// A device that does not compute in bfloat16 and was asked to.
+    pub fn weights(&self) -> Result<Weights, engine::Error> {
+        self.engine.weights.on(&self.device)
     }
 
     /// The shape.

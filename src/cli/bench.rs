@@ -29,8 +29,8 @@ pub(super) struct Args {
     /// Times that each figure is measured; the median counts.
     #[arg(long, default_value_t = 5, value_parser = at_least_one)]
     repeats: usize,
-    /// How the CPU holds weights.
-    #[arg(long, value_enum, default_value_t = Stored::F32)]
+    /// How weights are held: auto is bf16 on an accelerator that computes in it, else f32.
+    #[arg(long, value_enum, default_value_t = Stored::Auto)]
     weights: Stored,
     /// Whose questions are searched: countdown or arithmetic.
     #[arg(long, value_enum, default_value_t = Questions::Countdown)]
@@ -58,6 +58,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Stored {
+    Auto,
     F32,
     Bf16,
 }
@@ -119,6 +120,7 @@ fn subject(args: &Args) -> Result<Subject> {
     let device = (args.device.as_str(), device);
     let engine = engine::Params {
         weights: match args.weights {
+            Stored::Auto => Weights::Auto,
             Stored::F32 => Weights::F32,
             Stored::Bf16 => Weights::Bf16,
         },
@@ -152,8 +154,8 @@ fn text(report: &Report) -> String {
         report.parameters as f64 / 1e6,
         report.device,
         match report.weights {
-            Weights::F32 => "f32",
             Weights::Bf16 => "bf16",
+            _ => "f32",
         },
         machine.bytes_per_s / 1e9,
         machine.flops_per_s / 1e9,

@@ -27,6 +27,14 @@ pub(super) struct RecipeArgs {
 }
 
 impl RecipeArgs {
+    pub fn new(recipe: PathBuf, sets: Vec<String>, device: String) -> RecipeArgs {
+        RecipeArgs {
+            recipe,
+            sets,
+            device,
+        }
+    }
+
     pub fn read(&self) -> Result<Recipe> {
         Ok(Recipe::read(&self.recipe, &self.sets)?)
     }
@@ -120,6 +128,8 @@ pub(super) struct Open {
     pub tokenizer: Arc<Tokenizer>,
     pub policy: Policy,
     pub monitor: Monitor,
+    /// Of the policy.
+    pub parameters: usize,
     /// Serves `policy` as long as it lives.
     _engine: Engine,
 }
@@ -137,6 +147,7 @@ impl Open {
         let task = task::open(&recipe.task).into_diagnostic()?;
         let checkpoint = checkpoint(&recipe, model, &device)?;
         let tokenizer = Arc::new(checkpoint.tokenizer);
+        let parameters = checkpoint.policy.config().parameters();
         let value = checkpoint.value.filter(|_| valued(&recipe));
         let engine =
             Engine::start(checkpoint.policy, value, recipe.engine.clone()).into_diagnostic()?;
@@ -145,10 +156,16 @@ impl Open {
             policy: policy(&engine, &tokenizer),
             tokenizer,
             monitor: monitor()?,
+            parameters,
             recipe,
             _engine: engine,
         })
     }
+}
+
+/// Writes a file whole or not at all.
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    crate::trace::fs::write_atomic(path, |file| file.write_all(text.as_bytes())).into_diagnostic()
 }
 
 /// Refuses to write into a folder that holds something.

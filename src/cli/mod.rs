@@ -4,6 +4,7 @@ mod bench;
 mod bug;
 mod check;
 mod common;
+mod compare;
 mod evaluate;
 mod expect;
 mod export;
@@ -14,6 +15,7 @@ mod pretrain;
 mod run;
 mod show;
 mod signals;
+mod sweep;
 mod table;
 mod view;
 
@@ -48,6 +50,8 @@ enum Verb {
     TrainPolicy(phases::TrainArgs),
     /// Compare greedy decoding, votes, best-of-n and value-guided search on held-out questions.
     Evaluate(evaluate::Args),
+    /// Put the methods of one recipe or several on one plot of accuracy against tokens, with verdicts.
+    Compare(compare::Args),
     /// Make a small model from nothing on generated text.
     Pretrain(pretrain::Args),
     /// Answer a question, or a file of prompts.
@@ -60,6 +64,8 @@ enum Verb {
     Diff(show::DiffArgs),
     /// Make one HTML page of a run: curves, evaluations, the value's reliability, search trees.
     View(view::Args),
+    /// Run a recipe many times with some of its keys varied, and leave a table of the results.
+    Sweep(sweep::Args),
     /// Export the policy or the value net of a run as a Hugging Face directory.
     Export(export::Args),
     /// Measure decoding, searching and training, beside what the machine can do.
@@ -92,12 +98,14 @@ pub fn main() -> ExitCode {
         Verb::TrainValue(args) => phases::train_value(args, stop),
         Verb::TrainPolicy(args) => phases::train_policy(args, stop),
         Verb::Evaluate(args) => evaluate::run(args, stop),
+        Verb::Compare(args) => compare::run(args, stop),
         Verb::Pretrain(args) => pretrain::run(args, stop),
         Verb::Generate(args) => generate::run(args),
         Verb::Grade(args) => grade::run(args),
         Verb::Show(args) => show::show(args),
         Verb::Diff(args) => show::diff(args),
         Verb::View(args) => view::run(args),
+        Verb::Sweep(args) => sweep::run(args, stop),
         Verb::Export(args) => export::run(args),
         Verb::Bench(args) => bench::run(args),
     });

@@ -103,5 +103,6 @@ fn example(tokenizer: &Tokenizer, question: u64, text: &Worked) -> Result<Policy
         first,
         weight: 1.0,
         question,
+        aims: Vec::new(),
     })
 }

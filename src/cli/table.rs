@@ -1,7 +1,9 @@
 //! The tables that a run prints.
 
+use crate::evaluate::frontier::Frontier;
 use crate::evaluate::{Evaluation, MethodReport};
 use crate::iterate::Outcome;
+use crate::recipe::sweep::Variant;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 
@@ -116,6 +118,72 @@ pub(super) fn methods(last: &Evaluation, first: &Evaluation) -> String {
         last.iteration,
         plain(head, rows)
     )
+}
+
+/// All points of a frontier and what may be said of them.
+pub(super) fn frontier(frontier: &Frontier) -> String {
+    let rows = frontier
+        .points
+        .iter()
+        .enumerate()
+        .map(|(index, point)| {
+            let report = &point.report;
+            let verdict = frontier.verdicts.iter().find(|v| v.point == index);
+            [
+                point.source.clone(),
+                point.method.clone(),
+                point.budget.to_string(),
+                format!("{:.1}", 100.0 * report.accuracy),
+                format!("{:.1} to {:.1}", 100.0 * report.low, 100.0 * report.high),
+                format!("{:.0}", report.forward_tokens),
+                format!("{:.2}", point.flops / 1e9),
+                format!("{:.1}", point.ms_per_question),
+                verdict.map_or_else(String::new, |v| p(v.p)),
+            ]
+        })
+        .collect();
+    let head = [
+        "recipe",
+        "method",
+        "budget",
+        "accuracy %",
+        "95% interval",
+        "tokens/question",
+        "GFLOP/question",
+        "ms/question",
+        "p vs vote",
+    ];
+    let verdicts: Vec<&str> = frontier.verdicts.iter().map(|v| v.text.as_str()).collect();
+    format!(
+        "{} questions of the {:?} split; p by McNemar against a vote with at least as many tokens, \
+         corrected by Holm:\n{}\n\n{}",
+        frontier.questions,
+        frontier.split,
+        plain(head, rows),
+        verdicts.join("\n")
+    )
+}
+
+/// The last evaluation of each run of a sweep.
+pub(super) fn sweep(runs: &[(Variant, Vec<Outcome>)]) -> String {
+    let rows = runs
+        .iter()
+        .map(|(variant, outcomes)| {
+            let last = outcomes.last().map(|outcome| &outcome.evaluation.methods);
+            let accuracy = |name: &str| {
+                let method = last.and_then(|methods| methods.get(name));
+                method.map_or_else(String::new, |m| format!("{:.1}", 100.0 * m.accuracy))
+            };
+            [
+                variant.name.clone(),
+                accuracy("greedy"),
+                accuracy("vote"),
+                accuracy("best_of_n"),
+                accuracy("searched"),
+            ]
+        })
+        .collect();
+    plain(["run", "greedy", "vote", "best of n", "searched"], rows)
 }
 
 fn p_value(method: &MethodReport, other: &str) -> String {

@@ -9,7 +9,7 @@ pub use summary::Summary;
 
 use crate::model::Tokenizer;
 use crate::monitor::Monitor;
-use crate::search::{self, Grader, Policy, search_problem};
+use crate::search::{self, Grader, Policy, SampleParams, draw_problem, search_problem};
 use crate::stop::{Stop, Stopped};
 use crate::task::{Problem, Task, Train};
 use crate::trace::{self, TreeRecord};
@@ -33,6 +33,11 @@ pub struct Params {
     /// Share of the questions that may fail (too long a prompt, for one) before the collection
     /// stops. Default 0.05.
     pub max_failures: f64,
+    /// Texts drawn for a question instead of searching a tree: rejection sampling, the control of every
+    /// search. 0 searches. Default 0.
+    pub draws: usize,
+    /// How texts are drawn, with `draws`.
+    pub sampling: SampleParams,
     /// The search of one question.
     pub search: search::Params,
 }
@@ -44,6 +49,8 @@ impl Default for Params {
             workers: 256,
             shard: 256,
             max_failures: 0.05,
+            draws: 0,
+            sampling: SampleParams::default(),
             search: search::Params::default(),
         }
     }
@@ -133,13 +140,13 @@ pub fn search_each(
         .build()
         .map_err(Error::Runtime)?;
     let seed = search::seed_of(setting.seed, &[u64::from(setting.iteration)]);
-    let search = Arc::new(params.search.clone());
+    let params_of_jobs = Arc::new(params.clone());
     let jobs = problems.iter().map(|&problem| {
         let problem = problem.clone();
         let prompt = setting.task.prompt(&problem.question);
         let prompt = setting.tokenizer.prompt(&prompt.plain, &prompt.messages);
         let grader = Grader::new(setting.tokenizer.clone(), setting.task.clone(), &problem);
-        let (policy, search) = (setting.policy.clone(), search.clone());
+        let (policy, search) = (setting.policy.clone(), params_of_jobs.clone());
         let (id, iteration) = (problem.id, setting.iteration);
         let failed = move |reason: String| Ok(TreeRecord::failed(id, iteration, reason));
         Ok(async move {
@@ -147,8 +154,20 @@ pub fn search_each(
                 Ok(prompt) => prompt,
                 Err(error) => return failed(error.to_string()),
             };
-            match search_problem(&policy, &grader, &problem, &prompt, &search, seed).await {
-                Ok(searched) => Ok(record::of(&searched, iteration)),
+            let made = match search.draws {
+                0 => search_problem(&policy, &grader, &problem, &prompt, &search.search, seed)
+                    .await
+                    .map(|searched| record::of(&searched, iteration)),
+                count => {
+                    let wanted = (count, search.search.top_k);
+                    let how = &search.sampling;
+                    draw_problem(&policy, &grader, &problem, &prompt, wanted, how, seed)
+                        .await
+                        .map(|drafts| record::of_draws(&drafts, iteration))
+                }
+            };
+            match made {
+                Ok(tree) => Ok(tree),
                 Err(search::Error::Engine(error)) if error.is_of_request() => {
                     failed(error.to_string())
                 }

@@ -1,4 +1,6 @@
-//! One step's tokens, flattened over rows.
+//! One step's tokens, flattened over rows, and what is wanted of them.
+
+use super::request::{Choose, Output};
 
 /// The tokens of one step. Token `i` belongs to `rows[i]`, whose slots are `paths[rows[i]]`; it sees
 /// the first `positions[i] + 1` of them, its own last.
@@ -23,11 +25,21 @@ impl Batch<'_> {
     }
 }
 
-/// What a step leaves.
+/// What is wanted after a token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// The token's index in the batch.
+    pub at: usize,
+    /// Continuations to report.
+    pub top_k: usize,
+    /// How the next token is chosen, and the number of the row's draw; `None` where none is.
+    pub choose: Option<(Choose, u64)>,
+}
+
+/// What a step leaves of a token that something is wanted of.
 #[derive(Debug)]
 pub(super) struct Judged {
-    /// `[wanted, vocab]`.
-    pub logits: Vec<f32>,
-    /// `[wanted]`; zeros where there is no value net.
-    pub values: Vec<f32>,
+    pub output: Output,
+    /// The next token and its log-probability at temperature 1.
+    pub next: Option<(u32, f32)>,
 }

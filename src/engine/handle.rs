@@ -3,7 +3,7 @@
 use super::pool::Slot;
 use super::request::{Reply, Request};
 use super::thread::{Message, Shared, Worker};
-use super::{Load, Params};
+use super::{Load, Params, Place};
 use crate::model::{Decoder, Value};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
@@ -22,6 +22,8 @@ pub enum Error {
          engine.kv_slots or engine.max_step_tokens), else it is a bug worth a report"
     )]
     Failed(String),
+    #[error("the device does not compute in bfloat16: set engine.weights to \"auto\" or \"f32\"")]
+    Weights,
     #[error("the device thread could not be started: {0}")]
     Start(String),
     #[error(
@@ -81,27 +83,32 @@ impl Engine {
     /// where the weights do, else on the device.
     ///
     /// # Errors
-    /// [`Error::Start`] when the operating system refuses the thread.
+    /// [`Error::Start`] when the operating system refuses the thread, [`Error::Weights`] when the device
+    /// cannot hold weights as `params` say.
     pub fn start(policy: Decoder, value: Option<Value>, params: Params) -> Result<Engine, Error> {
-        let host = is_host(&policy);
-        Self::start_with(policy, value, params, host)
+        let place = Place::of(&policy.embedding.val().device(), params.weights)?;
+        Self::start_at(policy, value, params, place)
     }
 
     /// As [`Engine::start`], with the place of keys and values given.
-    pub(crate) fn start_with(
+    pub(crate) fn start_at(
         policy: Decoder,
         value: Option<Value>,
         params: Params,
-        host: bool,
+        place: Place,
     ) -> Result<Engine, Error> {
         let config = policy.config().clone();
         let nets = 1 + u64::from(matches!(value, Some(Value::Separate { .. })));
-        let slot_bytes = nets as usize * config.num_hidden_layers * config.kv_size() * 4;
-        let capacity = match params.kv_slots {
-            0 if host => (available_memory() / 2 / slot_bytes).max(1024),
+        let number = match place {
+            Place::Host { .. } => size_of::<f32>(),
+            Place::Device(dtype) => dtype.size(),
+        };
+        let slot_bytes = nets as usize * config.num_hidden_layers * config.kv_size() * number;
+        let capacity = match (params.kv_slots, place) {
+            (0, Place::Host { .. }) => (available_memory() / 2 / slot_bytes).max(1024),
             // What an accelerator has free cannot be asked in a portable way.
-            0 => (8 << 30) / slot_bytes,
-            n => n,
+            (0, Place::Device(_)) => (8 << 30) / slot_bytes,
+            (n, _) => n,
         }
         .min(Slot::MAX);
         let (sender, inbox) = channel();
@@ -118,7 +125,7 @@ impl Engine {
         let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
-                Worker::new(params, policy, value, host, capacity, shared, inbox).run();
+                Worker::new(params, policy, value, place, capacity, shared, inbox).run();
             })
             .map_err(|e| Error::Start(e.to_string()))?;
         Ok(Engine {
@@ -301,11 +308,6 @@ impl Drop for Session {
         let held = std::mem::take(&mut *self.lock());
         let _ = self.handle.sender.send(Message::Release(held));
     }
-}
-
-/// Whether the weights lie in main memory.
-fn is_host(policy: &Decoder) -> bool {
-    crate::model::device::is_cpu(&policy.embedding.val().device())
 }
 
 /// Bytes of memory that are free; 4 GiB where that cannot be read.

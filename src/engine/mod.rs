@@ -25,15 +25,56 @@ pub use meter::{Load, Meter};
 pub use pool::Slot;
 pub use request::{Choose, Finish, Generate, Output, Reply, Request};
 
+use crate::model::device::is_cpu;
+use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
 /// How weights are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weights {
+    /// In bfloat16 on an accelerator that computes in it, else in f32.
     #[default]
+    Auto,
     F32,
     Bf16,
+}
+
+impl Weights {
+    /// How they are held on `device`: `F32` or `Bf16`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] for bfloat16 on a device that does not compute in it.
+    pub fn on(self, device: &Device) -> Result<Weights, Error> {
+        let computes = device.supports_dtype(DType::BF16);
+        match self {
+            Weights::Auto if is_cpu(device) || !computes => Ok(Weights::F32),
+            Weights::Auto => Ok(Weights::Bf16),
+            Weights::Bf16 if !is_cpu(device) && !computes => Err(Error::Weights),
+            held => Ok(held),
+        }
+    }
+}
+
+/// Where weights, keys and values lie, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    /// In main memory; keys and values in f32.
+    Host { bf16: bool },
+    /// On an accelerator, everything in this type.
+    Device(DType),
+}
+
+impl Place {
+    /// The place that weights on `device` have.
+    fn of(device: &Device, weights: Weights) -> Result<Place, Error> {
+        let bf16 = weights.on(device)? == Weights::Bf16;
+        Ok(match (is_cpu(device), bf16) {
+            (true, bf16) => Place::Host { bf16 },
+            (false, true) => Place::Device(DType::BF16),
+            (false, false) => Place::Device(DType::F32),
+        })
+    }
 }
 
 /// How the engine batches and how much it may hold.
@@ -48,9 +89,10 @@ pub struct Params {
     /// Tokens whose keys and values fit in the pool at once; 0 takes as many as half of the free
     /// memory holds, on an accelerator as many as 8 GiB hold. Default 0.
     pub kv_slots: usize,
-    /// How the CPU holds weights: `"f32"`, or `"bf16"` for half the memory and up to twice the speed
-    /// of a few rows; arithmetic is in f32 either way. A published model in bfloat16 loses nothing by
-    /// it, a trained one its last digits. Default `"f32"`.
+    /// How weights are held: `"f32"`; `"bf16"` for half the memory and, on the CPU, up to twice the
+    /// speed of a few rows (a published model in bfloat16 loses nothing by it, a trained one its last
+    /// digits); `"auto"` for bfloat16 on an accelerator that computes in it and f32 elsewhere. The CPU
+    /// computes in f32 either way, an accelerator in the type that it holds. Default `"auto"`.
     pub weights: Weights,
     /// How long a step waits for sessions that are between requests, in microseconds. Default 300.
     pub linger_us: u64,
@@ -62,7 +104,7 @@ impl Default for Params {
             max_rows: 256,
             max_step_tokens: 1024,
             kv_slots: 0,
-            weights: Weights::F32,
+            weights: Weights::Auto,
             linger_us: 300,
         }
     }

@@ -1,9 +1,9 @@
 //! A request in flight.
 
+use super::batch::{Judged, Wanted};
 use super::handle::Error;
 use super::pool::{Slot, SlotPool};
 use super::request::{Finish, Output, Reply, Request};
-use super::sample;
 use tokio::sync::oneshot;
 
 /// Where a reply goes.
@@ -81,20 +81,29 @@ impl Row {
         &self.path
     }
 
-    /// Takes in the logits and value after the row's last pending token. True if the row is done.
-    pub fn advance(&mut self, logits: &[f32], value: f32) -> bool {
-        let output = sample::output(logits, self.request.top_k, value);
-        let log_sum_exp = output.log_sum_exp;
-        self.keep(output);
+    /// What the row wants to know after its last pending token, which is token `at` of the batch.
+    pub fn wanted(&self, at: usize) -> Wanted {
+        let generate = self.request.generate.as_ref();
+        let draw = self.reply.generated.len() as u64;
+        Wanted {
+            at,
+            top_k: self.request.top_k,
+            choose: generate
+                .filter(|generate| generate.max_new_tokens > 0)
+                .map(|generate| (generate.choose, draw)),
+        }
+    }
+
+    /// Takes in what became of [`Row::wanted`]. True if the row is done.
+    pub fn advance(&mut self, judged: Judged) -> bool {
+        self.keep(judged.output);
         let Some(generate) = &self.request.generate else {
             return true;
         };
-        if generate.max_new_tokens == 0 {
+        let Some((token, log_prob)) = judged.next else {
             self.reply.finish = Finish::Length;
             return true;
-        }
-        let draw = self.reply.generated.len() as u64;
-        let (token, log_prob) = sample::choose(logits, log_sum_exp, generate.choose, draw);
+        };
         self.reply.generated.push(token);
         self.reply.log_probs.push(log_prob);
         if generate.stop.contains(&token) {

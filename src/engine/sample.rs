@@ -111,7 +111,7 @@ fn walk(items: impl Iterator<Item = (usize, f64)>, target: f64) -> u32 {
 }
 
 /// A number in [0, 1) that depends on the arguments alone (SplitMix64's finaliser).
-fn uniform(seed: u64, draw: u64) -> f64 {
+pub(super) fn uniform(seed: u64, draw: u64) -> f64 {
     let mut z = seed ^ draw.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     for _ in 0..2 {
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

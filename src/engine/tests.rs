@@ -1,11 +1,11 @@
-//! Keys and values on the device, in plain tensor operations, against those in main memory.
+//! Keys and values on a device, through the operations for one, against those in main memory.
 
-use super::{Choose, Engine, Generate, Params, Reply, Request};
+use super::{Choose, Engine, Generate, Params, Place, Reply, Request};
 use crate::model::{Architecture, Config, Decoder};
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use std::sync::Arc;
 
-fn decoder() -> Decoder {
+fn decoder(device: &Device) -> Decoder {
     let config = Config {
         architecture: Architecture::Llama,
         vocab_size: 40,
@@ -24,13 +24,13 @@ fn decoder() -> Decoder {
         bos_token_id: None,
         eos_token_ids: vec![0],
     };
-    let mut decoder = Decoder::init(&config, 5, &Device::flex());
+    let mut decoder = Decoder::init(&config, 5, device);
     decoder.head = decoder.head.map(|head| head.map(|t| t.mul_scalar(40.0)));
     decoder
 }
 
-fn decode(host: bool) -> Vec<Reply> {
-    let engine = Engine::start_with(decoder(), None, Params::default(), host).unwrap();
+fn decode(place: Place, device: &Device) -> Vec<Reply> {
+    let engine = Engine::start_at(decoder(device), None, Params::default(), place).unwrap();
     let handle = engine.handle();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -63,17 +63,30 @@ fn decode(host: bool) -> Vec<Reply> {
 
 #[test]
 fn both_places_of_keys_and_values_give_the_same_texts() {
-    for (host, device) in decode(true).iter().zip(&decode(false)) {
-        assert_eq!(host.generated, device.generated);
-        for (a, b) in host.outputs.iter().zip(&device.outputs) {
-            assert!((a.log_sum_exp - b.log_sum_exp).abs() < 1e-4);
+    let host = decode(Place::Host { bf16: false }, &Device::flex());
+    let agree = |other: Vec<Reply>| {
+        for (host, other) in host.iter().zip(&other) {
+            assert_eq!(host.generated, other.generated);
+            for (a, b) in host.outputs.iter().zip(&other.outputs) {
+                assert!((a.log_sum_exp - b.log_sum_exp).abs() < 1e-4);
+                assert_eq!(a.tokens, b.tokens);
+                for (a, b) in a.log_probs.iter().zip(&b.log_probs) {
+                    assert!((a - b).abs() < 1e-4);
+                }
+            }
         }
+    };
+    agree(decode(Place::Device(DType::F32), &Device::flex()));
+    #[cfg(feature = "wgpu")]
+    match crate::model::device::open("wgpu") {
+        Ok(device) => agree(decode(Place::Device(DType::F32), &device)),
+        Err(error) => eprintln!("not tested on a GPU: {error}"),
     }
 }
 
 #[test]
 fn whoever_waits_for_a_panicked_engine_learns_why() {
-    let engine = Engine::start_with(decoder(), None, Params::default(), true).unwrap();
+    let engine = Engine::start(decoder(&Device::flex()), None, Params::default()).unwrap();
     let handle = engine.handle();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

@@ -1,17 +1,15 @@
 //! The loop of the device thread: gather rows, run a step, hand out results.
 
-use super::batch::{Batch, Judged};
+use super::batch::{Batch, Judged, Wanted};
 use super::device::DeviceNets;
 use super::handle::Error;
 use super::host::HostNets;
 use super::pool::{Slot, SlotPool};
 use super::request::Request;
 use super::row::{Answer, Row};
-use super::{Params, Weights};
+use super::{Params, Place};
 use crate::guard::guarded;
-use crate::kernels::lanes::all_finite;
 use crate::model::{Decoder, Value};
-use rayon::prelude::*;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -61,7 +59,12 @@ enum Nets {
 }
 
 impl Nets {
-    fn forward(&mut self, batch: &Batch, slots: usize, wanted: &[usize]) -> Judged {
+    fn forward(
+        &mut self,
+        batch: &Batch,
+        slots: usize,
+        wanted: &[Wanted],
+    ) -> Result<Vec<Judged>, Error> {
         match self {
             Nets::Host(nets) => nets.forward(batch, slots, wanted),
             Nets::Device(nets) => nets.forward(batch, slots, wanted),
@@ -80,7 +83,6 @@ impl Nets {
 pub(super) struct Worker {
     params: Params,
     nets: Nets,
-    vocab: usize,
     pool: SlotPool,
     waiting: VecDeque<Row>,
     active: Vec<Row>,
@@ -93,18 +95,18 @@ impl Worker {
         params: Params,
         policy: Decoder,
         value: Option<Value>,
-        host: bool,
+        place: Place,
         capacity: usize,
         shared: Arc<Shared>,
         inbox: Receiver<Message>,
     ) -> Worker {
-        let bf16 = params.weights == Weights::Bf16;
         Worker {
             params,
-            vocab: policy.config().vocab_size,
-            nets: match host {
-                true => Nets::Host(Box::new(HostNets::new(policy, value, bf16))),
-                false => Nets::Device(Box::new(DeviceNets::new(policy, value))),
+            nets: match place {
+                Place::Host { bf16 } => Nets::Host(Box::new(HostNets::new(policy, value, bf16))),
+                Place::Device(dtype) => {
+                    Nets::Device(Box::new(DeviceNets::new(policy, value, dtype)))
+                }
             },
             pool: SlotPool::new(capacity),
             waiting: VecDeque::new(),
@@ -237,8 +239,8 @@ impl Worker {
             shares.push((i, share));
         }
         let mut batch = Batch::default();
-        // Rows of the step that want logits: index in `active`, index of their last token.
-        let mut wanted: Vec<(usize, usize)> = Vec::new();
+        // What rows want to know after their last tokens, and these rows' indices in `active`.
+        let (mut wanted, mut rows) = (Vec::new(), Vec::new());
         for (row, (i, share)) in shares.iter().enumerate() {
             let active = &self.active[*i];
             for (at, &token) in active.tokens(share).iter().enumerate() {
@@ -248,7 +250,8 @@ impl Worker {
             }
             batch.paths.push(active.path());
             if share.wants_logits {
-                wanted.push((*i, batch.len() - 1));
+                wanted.push(active.wanted(batch.len() - 1));
+                rows.push(*i);
             }
         }
         let slots = self.pool.touched();
@@ -262,37 +265,17 @@ impl Worker {
         {
             self.shared.device_bytes.store(bytes, Ordering::Relaxed);
         }
-        let last: Vec<usize> = wanted.iter().map(|w| w.1).collect();
-        let judged = self.nets.forward(&batch, slots, &last);
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        self.hand_out(&wanted, &judged)
+        let judged = self.nets.forward(&batch, slots, &wanted)?;
+        self.hand_out(&rows, judged);
+        Ok(())
     }
 
-    fn hand_out(&mut self, wanted: &[(usize, usize)], judged: &Judged) -> Result<(), Error> {
-        let vocab = self.vocab;
-        let logits = &judged.logits;
-        let broken = |row: &&[f32]| !all_finite(row);
-        if let Some(row) = logits.par_chunks(vocab).find_any(broken) {
-            let worst = row.iter().position(|x| !x.is_finite());
-            tracing::error!("the logit of token {worst:?} is not finite");
-            return Err(Error::NotFinite);
+    /// Gives each of `rows`, indices in `active`, what is its.
+    fn hand_out(&mut self, rows: &[usize], judged: Vec<Judged>) {
+        let mut finished = vec![false; self.active.len()];
+        for (&row, judged) in rows.iter().zip(judged) {
+            finished[row] = self.active[row].advance(judged);
         }
-        let mut place = vec![None; self.active.len()];
-        for (at, &(row, _)) in wanted.iter().enumerate() {
-            place[row] = Some(at);
-        }
-        let finished: Vec<bool> = self
-            .active
-            .par_iter_mut()
-            .zip(&place)
-            .map(|(row, place)| {
-                place.is_some_and(|at| {
-                    row.advance(&logits[at * vocab..][..vocab], judged.values[at])
-                })
-            })
-            .collect();
         let rows = std::mem::take(&mut self.active);
         for (row, finished) in rows.into_iter().zip(finished) {
             if finished {
@@ -302,6 +285,5 @@ impl Worker {
             }
         }
         self.shared.live.store(self.pool.live(), Ordering::Relaxed);
-        Ok(())
     }
 }

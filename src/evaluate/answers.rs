@@ -3,7 +3,8 @@
 use super::vote::{self, Candidate};
 use crate::model::Tokenizer;
 use crate::search::{
-    Completion, Error, GuidedParams, Ledger, Policy, SampleParams, sample, seed_of,
+    BeamParams, Completion, Drawn, Error, GuidedParams, Ledger, Policy, SampleParams, sample,
+    seed_of,
 };
 use crate::task::Task;
 use std::sync::Arc;
@@ -31,15 +32,20 @@ pub(super) struct Answer {
 pub(super) enum Method {
     /// Greedy decoding of at most this many tokens.
     Greedy(usize),
-    /// Majority vote, value-weighted vote and best-of-n over the same draws.
+    /// [`CHOICES`] over the first so many of the same draws.
     Samples {
-        count: usize,
+        sizes: Vec<usize>,
         sampling: SampleParams,
         seed: u64,
     },
     /// Value-guided search.
     Guided(GuidedParams),
+    /// Beam search by value.
+    Beam(BeamParams),
 }
+
+/// How one of several draws is chosen.
+pub(super) const CHOICES: [&str; 4] = ["vote", "weighted_vote", "best_of_n", "most_probable"];
 
 /// What all questions share.
 pub(super) struct Shared {
@@ -50,8 +56,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// One answer, or three for [`Method::Samples`]: majority vote, weighted vote, best-of-n. A question
-    /// that cannot be answered gets empty ones.
+    /// One answer, or [`CHOICES`] of each size for [`Method::Samples`]. A question that cannot be answered
+    /// gets empty ones.
     pub async fn answer(&self, question: &Question) -> Result<Vec<Answer>, Error> {
         let reason = match &question.prompt {
             Err(reason) => reason.clone(),
@@ -66,8 +72,8 @@ impl Shared {
             ledger: Ledger::default(),
             failure: Some(reason),
         };
-        let columns = match self.method {
-            Method::Samples { .. } => 3,
+        let columns = match &self.method {
+            Method::Samples { sizes, .. } => CHOICES.len() * sizes.len(),
             _ => 1,
         };
         Ok(vec![empty; columns])
@@ -83,20 +89,29 @@ impl Shared {
                 let guided = self.policy.guided(prompt, params).await?;
                 Ok(vec![self.give(guided.completion, guided.ledger)])
             }
+            Method::Beam(params) => {
+                let (completion, ledger) = self.policy.beam(prompt, params).await?;
+                Ok(vec![self.give(completion, ledger)])
+            }
             Method::Samples {
-                count,
+                sizes,
                 sampling,
                 seed,
             } => {
                 let seed = seed_of(*seed, &[id]);
-                let (drawn, ledger) = sample(&self.policy, prompt, *count, sampling, seed).await?;
-                Ok(self.choose(drawn, ledger))
+                let count = sizes.iter().copied().max().unwrap_or(0);
+                let drawn = sample(&self.policy, prompt, count, sampling, seed).await?;
+                let chosen = sizes.iter().flat_map(|&size| self.choose(&drawn, size));
+                Ok(chosen.collect())
             }
         }
     }
 
-    fn choose(&self, drawn: Vec<Completion>, ledger: Ledger) -> Vec<Answer> {
-        let candidates: Vec<Candidate> = drawn
+    /// [`CHOICES`] among the first `size` draws.
+    fn choose(&self, drawn: &Drawn, size: usize) -> Vec<Answer> {
+        let ledger = drawn.ledger(size);
+        let texts = &drawn.completions[..size.min(drawn.completions.len())];
+        let candidates: Vec<Candidate> = texts
             .iter()
             .map(|completion| Candidate {
                 answer: self
@@ -104,16 +119,18 @@ impl Shared {
                     .answer(&self.tokenizer.decode(&completion.tokens))
                     .filter(|_| completion.finished),
                 value: completion.value,
+                log_prob: completion.log_prob,
             })
             .collect();
         let choices = [
             (vote::majority(&candidates), ledger.without_value()),
             (vote::weighted(&candidates), ledger),
             (vote::best_of_n(&candidates), ledger),
+            (vote::most_probable(&candidates), ledger.without_value()),
         ];
         choices
             .into_iter()
-            .filter_map(|(index, ledger)| Some(self.give(drawn[index?].clone(), ledger)))
+            .filter_map(|(index, ledger)| Some(self.give(texts[index?].clone(), ledger)))
             .collect()
     }
 

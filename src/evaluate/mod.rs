@@ -1,6 +1,9 @@
 //! Evaluation: every method on the same held-out questions, each charged its forward tokens.
 
 mod answers;
+pub mod frontier;
+pub mod gate;
+mod plot;
 mod report;
 pub mod statistics;
 pub mod vote;
@@ -9,8 +12,8 @@ pub use report::{Comparison, Evaluation, MethodReport};
 
 use crate::engine::Meter;
 use crate::model::Tokenizer;
-use crate::monitor::{Monitor, step_in};
-use crate::search::{self, GuidedParams, Policy, SampleParams};
+use crate::monitor::{Monitor, Progress, step_in};
+use crate::search::{self, BeamParams, GuidedParams, Policy, SampleParams};
 use crate::stop::{Stop, Stopped};
 use crate::task::{HeldOut, Problem, Task};
 use crate::trace;
@@ -51,6 +54,8 @@ pub struct Params {
     pub sampling: SampleParams,
     /// Value-guided searches by name; `searched` is the one that summaries show.
     pub search: BTreeMap<String, GuidedParams>,
+    /// Beam searches by value, by name. Default: none.
+    pub beam: BTreeMap<String, BeamParams>,
 }
 
 impl Default for Params {
@@ -64,6 +69,7 @@ impl Default for Params {
             max_new_tokens: 256,
             sampling: SampleParams::default(),
             search: BTreeMap::from([("searched".to_string(), GuidedParams::default())]),
+            beam: BTreeMap::new(),
         }
     }
 }
@@ -79,6 +85,10 @@ pub enum Error {
     Worker(#[from] tokio::task::JoinError),
     #[error("the worker threads could not be started: {0}")]
     Runtime(#[source] std::io::Error),
+    #[error(
+        "the gate's method is `{0}`, which is neither greedy nor a search under evaluate.search"
+    )]
+    NoSuchMethod(String),
     #[error("there are no questions to evaluate on: the {0:?} split is empty")]
     NoQuestions(SplitName),
     #[error(
@@ -111,6 +121,46 @@ pub struct Setting<'a> {
     pub stop: &'a Stop,
 }
 
+/// A method with the names of its answers, one for each that it gives to a question.
+struct Entry {
+    names: Vec<String>,
+    method: answers::Method,
+}
+
+impl Entry {
+    fn one(name: impl Into<String>, method: answers::Method) -> Entry {
+        Entry {
+            names: vec![name.into()],
+            method,
+        }
+    }
+
+    fn greedy(params: &Params) -> Entry {
+        Entry::one("greedy", answers::Method::Greedy(params.max_new_tokens))
+    }
+
+    /// Choices among the first `sizes` of the same draws; `name` makes a name of a choice and a size.
+    fn samples(
+        params: &Params,
+        sizes: Vec<usize>,
+        seed: u64,
+        name: impl Fn(&str, usize) -> String,
+    ) -> Entry {
+        let choices = |&size: &usize| answers::CHOICES.map(|choice| name(choice, size));
+        Entry {
+            names: sizes.iter().flat_map(choices).collect(),
+            method: answers::Method::Samples {
+                sizes,
+                sampling: params.sampling.clone(),
+                seed,
+            },
+        }
+    }
+}
+
+/// Answers of all questions by name, and the seconds they took.
+type Results = Vec<(String, Vec<Answer>, f64)>;
+
 /// Answers `problems` with every method and compares them.
 ///
 /// Gold answers are looked at only after all texts are finished.
@@ -122,73 +172,107 @@ pub fn evaluate<S: HeldOut>(
     problems: &[Problem<S>],
     params: &Params,
 ) -> Result<Evaluation, Error> {
-    if problems.is_empty() {
-        return Err(Error::NoQuestions(params.split));
+    let run = Run::new(setting, problems, params)?;
+    let samples = Entry::samples(params, vec![params.samples], setting.seed, |choice, _| {
+        choice.into()
+    });
+    let mut plan = vec![Entry::greedy(params), samples];
+    for (name, guided) in &params.search {
+        plan.push(Entry::one(name, answers::Method::Guided(guided.clone())));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(Error::Runtime)?;
-    let mut questions = Vec::with_capacity(problems.len());
-    for problem in problems {
-        let prompt = setting.task.prompt(&problem.question);
-        questions.push(Question {
-            id: problem.id,
-            prompt: setting
-                .tokenizer
-                .prompt(&prompt.plain, &prompt.messages)
-                .map_err(|e| e.to_string()),
-        });
+    for (name, beam) in &params.beam {
+        plan.push(Entry::one(name, answers::Method::Beam(beam.clone())));
     }
-    let methods = 2 + params.search.len();
     let bar = setting
         .monitor
-        .progress("evaluate", (methods * problems.len()) as u64);
+        .progress("evaluate", (plan.len() * problems.len()) as u64);
     let mut meter = Meter::new(&setting.policy.engine);
     let start = std::time::Instant::now();
-    let mut results: Vec<(String, Vec<Answer>, f64)> = Vec::new();
-    let mut timed = |name: &str, answers: Vec<Vec<Answer>>, seconds: f64| {
-        let names = match name {
-            "samples" => vec!["vote", "weighted_vote", "best_of_n"],
-            one => vec![one],
-        };
-        let mut columns: Vec<Vec<Answer>> = vec![Vec::new(); names.len()];
-        for row in answers {
-            for (column, answer) in columns.iter_mut().zip(row) {
-                column.push(answer);
-            }
-        }
-        for (name, column) in names.into_iter().zip(columns) {
-            results.push((name.to_string(), column, seconds));
-        }
-    };
-    let mut plan: Vec<(String, answers::Method)> = vec![
-        (
-            "greedy".into(),
-            answers::Method::Greedy(params.max_new_tokens),
-        ),
-        (
-            "samples".into(),
-            answers::Method::Samples {
-                count: params.samples,
-                sampling: params.sampling.clone(),
-                seed: setting.seed,
-            },
-        ),
-    ];
-    for (name, guided) in &params.search {
-        plan.push((name.clone(), answers::Method::Guided(guided.clone())));
-    }
-    for (name, method) in plan {
-        let from = std::time::Instant::now();
-        let answers = runtime.block_on(answer_all(setting, &questions, &method, params, &bar))?;
-        timed(&name, answers, from.elapsed().as_secs_f64());
-    }
+    let results = run.answer(plan, &bar)?;
     let evaluation = report::build(setting, problems, results, params, start.elapsed());
     evaluation.report(setting.monitor);
     // The last thing in an iteration.
     meter.report(setting.monitor, step_in(setting.iteration, usize::MAX));
     Ok(evaluation)
+}
+
+/// Questions on their way through methods.
+struct Run<'a> {
+    setting: &'a Setting<'a>,
+    questions: Vec<Question>,
+    params: &'a Params,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl<'a> Run<'a> {
+    fn new<S: HeldOut>(
+        setting: &'a Setting<'a>,
+        problems: &[Problem<S>],
+        params: &'a Params,
+    ) -> Result<Run<'a>, Error> {
+        if problems.is_empty() {
+            return Err(Error::NoQuestions(params.split));
+        }
+        let question = |problem: &Problem<S>| {
+            let prompt = setting.task.prompt(&problem.question);
+            let tokens = setting.tokenizer.prompt(&prompt.plain, &prompt.messages);
+            Question {
+                id: problem.id,
+                prompt: tokens.map_err(|e| e.to_string()),
+            }
+        };
+        Ok(Run {
+            setting,
+            questions: problems.iter().map(question).collect(),
+            params,
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .map_err(Error::Runtime)?,
+        })
+    }
+
+    /// Answers all questions by each method of `plan`.
+    fn answer(&self, plan: Vec<Entry>, bar: &Progress) -> Result<Results, Error> {
+        let mut results = Vec::new();
+        for entry in plan {
+            let from = std::time::Instant::now();
+            let all = answer_all(
+                self.setting,
+                &self.questions,
+                &entry.method,
+                self.params,
+                bar,
+            );
+            let answers = self.runtime.block_on(all)?;
+            let seconds = from.elapsed().as_secs_f64();
+            let mut columns: Vec<Vec<Answer>> = vec![Vec::new(); entry.names.len()];
+            for row in answers {
+                for (column, answer) in columns.iter_mut().zip(row) {
+                    column.push(answer);
+                }
+            }
+            for (name, column) in entry.names.into_iter().zip(columns) {
+                results.push((name, column, seconds));
+            }
+        }
+        Ok(results)
+    }
+}
+
+/// Which answers are right: a text that was cut is none.
+fn graded<S: HeldOut>(
+    setting: &Setting<'_>,
+    problems: &[Problem<S>],
+    answers: &[Answer],
+) -> Vec<bool> {
+    let right = |(problem, answer): (&Problem<S>, &Answer)| {
+        let grade = setting
+            .task
+            .grade(&problem.question, &problem.gold, &answer.text);
+        grade.correct && answer.completion.finished
+    };
+    problems.iter().zip(answers).map(right).collect()
 }
 
 /// Answers all questions by one method, `params.workers` at a time; results in their order.
@@ -197,7 +281,7 @@ async fn answer_all(
     questions: &[Question],
     method: &answers::Method,
     params: &Params,
-    bar: &crate::monitor::Progress,
+    bar: &Progress,
 ) -> Result<Vec<Vec<Answer>>, Error> {
     let shared = Arc::new(answers::Shared {
         policy: setting.policy.clone(),

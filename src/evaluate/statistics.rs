@@ -96,6 +96,19 @@ fn fair_tail(k: u64, n: u64) -> f64 {
     largest * sum
 }
 
+/// P-values corrected for testing all of them, by Holm's step-down method (Holm 1979), in their order.
+pub fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+    let mut corrected = vec![0.0; p.len()];
+    let mut least = 0.0f64;
+    for (rank, &index) in order.iter().enumerate() {
+        least = least.max(p[index] * (p.len() - rank) as f64).min(1.0);
+        corrected[index] = least;
+    }
+    corrected
+}
+
 /// Arithmetic mean; `None` for no values.
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -114,6 +127,18 @@ pub fn sd(values: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// statsmodels 0.14, `multipletests(p, method="holm")`.
+    #[test]
+    fn holm_is_that_of_statsmodels() {
+        let corrected = holm(&[0.01, 0.04, 0.03, 0.005, 0.6]);
+        let expected = [0.04, 0.09, 0.09, 0.025, 0.6];
+        for (a, b) in corrected.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-12, "{a} instead of {b}");
+        }
+        assert_eq!(holm(&[0.7, 0.9]), [1.0, 1.0]);
+        assert!(holm(&[]).is_empty());
+    }
 
     /// statsmodels 0.14, `proportion_confint(k, n, method="wilson")`.
     #[test]

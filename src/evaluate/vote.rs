@@ -1,5 +1,5 @@
-//! Choosing one of several completions: majority vote, value-weighted vote and
-//! best-of-n by value.
+//! Choosing one of several completions: majority vote, value-weighted vote, and
+//! best-of-n by value or by probability.
 //!
 //! A completion without an answer never wins unless none has one. Ties go to the
 //! candidate seen first, so a choice depends on the order of the candidates only.
@@ -11,6 +11,8 @@ pub struct Candidate {
     pub answer: Option<String>,
     /// The value of the finished completion, in [-1, 1].
     pub value: f32,
+    /// Its log-probability under the policy.
+    pub log_prob: f32,
 }
 
 /// The index of the first candidate with the most frequent answer; `None` for no
@@ -35,13 +37,23 @@ pub fn weighted(candidates: &[Candidate]) -> Option<usize> {
 /// The index of the candidate with the highest value; `None` for no candidates.
 /// A value that is no number is below all others.
 pub fn best_of_n(candidates: &[Candidate]) -> Option<usize> {
+    best_by(candidates, |c| c.value)
+}
+
+/// As [`best_of_n`], by log-probability: what needs no value net.
+pub fn most_probable(candidates: &[Candidate]) -> Option<usize> {
+    best_by(candidates, |c| c.log_prob)
+}
+
+fn best_by(candidates: &[Candidate], score: impl Fn(&Candidate) -> f32) -> Option<usize> {
     let rank = |c: &Candidate| {
-        let value = if c.value.is_nan() {
+        let score = score(c);
+        let score = if score.is_nan() {
             f32::NEG_INFINITY
         } else {
-            c.value
+            score
         };
-        (c.answer.is_some(), value)
+        (c.answer.is_some(), score)
     };
     first_max(candidates.iter().map(rank))
 }
@@ -86,6 +98,7 @@ mod tests {
             .map(|&(answer, value)| Candidate {
                 answer: (!answer.is_empty()).then(|| answer.to_owned()),
                 value,
+                log_prob: -value,
             })
             .collect()
     }
@@ -104,6 +117,7 @@ mod tests {
         // 7: .05 + .1 + .05; 9: .65 + .6; 4: .95.
         assert_eq!(weighted(&c), Some(2));
         assert_eq!(best_of_n(&c), Some(5));
+        assert_eq!(most_probable(&c), Some(0));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The train phase: which fits run, in which order.
 
 use super::Error;
+use crate::evaluate::gate::Ruling;
 use crate::model::{Checkpoint, Decoder, Value};
 use crate::monitor::Monitor;
 use crate::recipe::{Mode, Recipe};
@@ -27,6 +28,9 @@ pub struct TrainReport {
     /// The policy beside the model that the run started from.
     #[serde(default)]
     pub drift: Option<Drift>,
+    /// What the gate said of the new networks, where there is one.
+    #[serde(default)]
+    pub gate: Option<Ruling>,
 }
 
 impl TrainReport {

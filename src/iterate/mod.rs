@@ -17,6 +17,8 @@ pub use state::{IterationState, Phase};
 
 use crate::collect::{self, Summary};
 use crate::engine::{self, Engine};
+use crate::evaluate::frontier::{Frontier, frontier};
+use crate::evaluate::gate::{self, Ruling};
 use crate::evaluate::{self, Evaluation, SplitName};
 use crate::memory::{self, Watch};
 use crate::model::{self, Checkpoint, StoredType, Tokenizer, Value, ValueHead};
@@ -308,6 +310,9 @@ impl Run {
         };
         let mut trees = Vec::new();
         for past in first..=iteration {
+            if past < iteration && !self.recipe.gate.learn_from_refused && self.refused(past)? {
+                continue;
+            }
             trees.extend(trace::read_dir(&self.iteration_dir(past).join("traces"))?);
         }
         let mut first_step = 0;
@@ -316,8 +321,9 @@ impl Run {
                 state::read_json(&self.iteration_dir(past).join("train.json"))?;
             first_step += report.map_or(0, |report| report.steps());
         }
-        let (checkpoint, report) = learn::learn(
-            self.checkpoint(iteration - 1)?,
+        let old = self.checkpoint(iteration - 1)?;
+        let (checkpoint, mut report) = learn::learn(
+            old.clone(),
             &trees,
             &self.recipe,
             learn::Place {
@@ -330,7 +336,10 @@ impl Run {
                 dashboard: self.dashboard,
             },
         )?;
-        checkpoint.save(&dir.join("checkpoint"), StoredType::F32)?;
+        report.gate = self.gate(iteration, &old, &checkpoint)?;
+        let refused = report.gate.is_some_and(|ruling| !ruling.accepted);
+        let kept = if refused { old } else { checkpoint };
+        kept.save(&dir.join("checkpoint"), StoredType::F32)?;
         state::write_json(&dir.join("train.json"), &report)?;
         let fits = dir.join("fits");
         match std::fs::remove_dir_all(&fits) {
@@ -338,6 +347,62 @@ impl Run {
                 Err(trace::fs::Error::at("delete", &fits)(e).into())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether the networks that `iteration` made were refused.
+    fn refused(&self, iteration: u32) -> Result<bool, Error> {
+        let path = self.iteration_dir(iteration).join("train.json");
+        let report: Option<TrainReport> = state::read_json(&path)?;
+        let ruling = report.and_then(|report| report.gate);
+        Ok(ruling.is_some_and(|ruling| !ruling.accepted))
+    }
+
+    /// The gate's ruling, where the recipe has one.
+    fn gate(
+        &self,
+        iteration: u32,
+        old: &Checkpoint,
+        new: &Checkpoint,
+    ) -> Result<Option<Ruling>, Error> {
+        let params = &self.recipe.gate;
+        if params.questions == 0 {
+            return Ok(None);
+        }
+        let problems = self.task.dev(params.questions)?;
+        let right = |checkpoint: &Checkpoint| -> Result<Vec<bool>, Error> {
+            let Checkpoint { policy, value, .. } = checkpoint.clone();
+            let engine = Engine::start(policy, value, self.recipe.engine.clone())?;
+            let policy = self.policy(&engine);
+            let setting = self.setting(&policy, iteration);
+            let how = &self.recipe.evaluate;
+            Ok(gate::right_answers(&setting, &problems, params, how)?)
+        };
+        let ruling = params.rule(&right(old)?, &right(new)?);
+        let verdict = if ruling.accepted { "kept" } else { "refused" };
+        self.monitor.line(&format!(
+            "gate: the networks of iteration {iteration} are {verdict} ({} questions won, {} lost, p = \
+             {:.3})",
+            ruling.gains, ruling.losses, ruling.p
+        ));
+        let step = u64::from(iteration);
+        let figures = [
+            ("gate/accepted", f64::from(u8::from(ruling.accepted))),
+            ("gate/p", ruling.p),
+        ];
+        self.monitor.scalars(&figures, step);
+        Ok(Some(ruling))
+    }
+
+    fn setting<'a>(&'a self, policy: &'a Policy, iteration: u32) -> evaluate::Setting<'a> {
+        evaluate::Setting {
+            policy,
+            tokenizer: &self.tokenizer,
+            task: &self.task,
+            monitor: &self.monitor,
+            iteration,
+            seed: self.recipe.seed,
+            stop: &self.stop,
         }
     }
 
@@ -351,15 +416,7 @@ impl Run {
             self.recipe.engine.clone(),
         )?;
         let policy = self.policy(&engine);
-        let setting = evaluate::Setting {
-            policy: &policy,
-            tokenizer: &self.tokenizer,
-            task: &self.task,
-            monitor: &self.monitor,
-            iteration,
-            seed: self.recipe.seed,
-            stop: &self.stop,
-        };
+        let setting = self.setting(&policy, iteration);
         evaluate_split(&setting, &self.recipe.evaluate)?.write(&dir)?;
         Ok(())
     }
@@ -392,5 +449,32 @@ pub fn evaluate_split(
     Ok(match params.split {
         SplitName::Dev => evaluate::evaluate(setting, &setting.task.dev(limit)?, params)?,
         SplitName::Test => evaluate::evaluate(setting, &setting.task.test(limit)?, params)?,
+    })
+}
+
+/// Puts the methods that `params` name on one frontier, on the split that they name.
+///
+/// # Errors
+/// As [`evaluate::frontier::frontier`], and data that cannot be read.
+pub fn frontier_of_split(
+    source: &str,
+    setting: &evaluate::Setting<'_>,
+    params: &evaluate::Params,
+    budgets: &[usize],
+    parameters: usize,
+) -> Result<Frontier, Error> {
+    let limit = match params.questions {
+        0 => usize::MAX,
+        n => n,
+    };
+    Ok(match params.split {
+        SplitName::Dev => {
+            let problems = setting.task.dev(limit)?;
+            frontier(source, setting, &problems, params, budgets, parameters)?
+        }
+        SplitName::Test => {
+            let problems = setting.task.test(limit)?;
+            frontier(source, setting, &problems, params, budgets, parameters)?
+        }
     })
 }

@@ -1,8 +1,9 @@
-//! Arithmetic on the CPU that engine and training share: matrix products over packed weights, and
-//! element-wise kernels. It knows numbers only.
+//! Arithmetic that engine and training share: on the CPU matrix products over packed weights and
+//! element-wise kernels, and the operations of a forward pass on any device. It knows numbers only.
 
 pub mod lanes;
 mod multiply;
+pub mod ops;
 mod panels;
 mod team;
 mod tile;

@@ -43,13 +43,7 @@ pub fn is_cpu(device: &Device) -> bool {
 
 #[cfg(feature = "cuda")]
 fn cuda(name: &str, index: usize) -> Result<Device, DeviceError> {
-    // Asked first: without a driver, making the device would panic.
-    let found = std::panic::catch_unwind(|| {
-        Device::enumerate(burn::tensor::DeviceType::Cuda)
-            .into_vec()
-            .len()
-    })
-    .unwrap_or(0);
+    let found = count(burn::tensor::DeviceType::Cuda);
     if index < found {
         return Ok(Device::cuda(index));
     }
@@ -63,6 +57,12 @@ fn cuda(name: &str, index: usize) -> Result<Device, DeviceError> {
     })
 }
 
+/// Devices of a kind. Asked first: without a driver, making one would panic.
+#[cfg(feature = "cube")]
+fn count(kind: burn::tensor::DeviceType) -> usize {
+    std::panic::catch_unwind(|| Device::enumerate(kind).into_vec().len()).unwrap_or(0)
+}
+
 #[cfg(not(feature = "cuda"))]
 fn cuda(name: &str, _index: usize) -> Result<Device, DeviceError> {
     Err(DeviceError::NotBuilt {
@@ -72,8 +72,14 @@ fn cuda(name: &str, _index: usize) -> Result<Device, DeviceError> {
 }
 
 #[cfg(feature = "wgpu")]
-fn wgpu(_name: &str) -> Result<Device, DeviceError> {
-    Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice))
+fn wgpu(name: &str) -> Result<Device, DeviceError> {
+    match count(burn::tensor::DeviceType::Wgpu) {
+        0 => Err(DeviceError::Absent {
+            device: name.into(),
+            found: "no GPU driver (Vulkan, Metal or DirectX 12) was found; use --device cpu".into(),
+        }),
+        _ => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+    }
 }
 
 #[cfg(not(feature = "wgpu"))]

@@ -168,6 +168,14 @@ pub enum Value {
 }
 
 impl Value {
+    /// The trunk of its own, where it has one, and the head.
+    pub fn into_parts(self) -> (Option<Decoder>, Option<ValueHead>) {
+        match self {
+            Value::Shared(head) => (None, Some(head)),
+            Value::Separate { trunk, head } => (Some(trunk), Some(head)),
+        }
+    }
+
     /// The head, wherever its trunk is.
     pub fn head(&self) -> &ValueHead {
         match self {

@@ -2,11 +2,13 @@
 //! sees it.
 
 mod pretrain;
+pub mod sweep;
 pub mod toml_source;
 mod validate;
 
 pub use pretrain::{Pretrain, Shape, Stage};
 
+use crate::evaluate::gate;
 use crate::model::{HeadKind, Source as ModelSource};
 use crate::train::{fit_joint, fit_policy, fit_value, from_traces};
 use crate::{collect, engine, evaluate, task};
@@ -44,6 +46,8 @@ pub struct Recipe {
     pub value: fit_value::Params,
     /// The fit of the policy, with `learn.mode = "separate"`.
     pub policy: fit_policy::Params,
+    /// Whether an iteration's networks replace those before.
+    pub gate: gate::Params,
     /// The evaluation after each iteration.
     pub evaluate: evaluate::Params,
 }

@@ -2,8 +2,9 @@
 
 use super::toml_source::{Error, Source};
 use super::{Mode, Pretrain, Recipe};
-use crate::search::Rollout;
+use crate::search::{Rollout, SampleParams};
 use crate::task::Kind;
+use crate::train::distil::{self, Teach};
 use crate::tree;
 
 /// Checks a recipe. Cheap: nothing is loaded.
@@ -42,15 +43,16 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
         Rollout::Beam { width } => check.at_least(1, width, "collect.search.rollout.width")?,
         Rollout::Greedy => {}
     }
-    check.positive(
-        recipe.evaluate.sampling.temperature,
-        "evaluate.sampling.temperature",
-    )?;
-    if !(recipe.evaluate.sampling.top_p > 0.0 && recipe.evaluate.sampling.top_p <= 1.0) {
+    check.sampling(&recipe.evaluate.sampling, "evaluate.sampling")?;
+    check.sampling(&recipe.collect.sampling, "collect.sampling")?;
+    check.teaching(&recipe.traces.policy, "traces.policy")?;
+    let gate = &recipe.gate;
+    check.share(gate.level as f32, "gate.level")?;
+    if gate.method != "greedy" && !recipe.evaluate.search.contains_key(&gate.method) {
         return Err(check.invalid(
-            "evaluate.sampling.top_p",
-            format!("top_p is {}", recipe.evaluate.sampling.top_p),
-            "write a number above 0 and at most 1",
+            "gate.method",
+            format!("there is no search `{}`", gate.method),
+            "write greedy, or the name of a table under [evaluate.search]",
         ));
     }
     for (name, guided) in &recipe.evaluate.search {
@@ -60,13 +62,14 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
         check.at_least(1, guided.leaves, &format!("{at}.leaves"))?;
         check.at_least(1, guided.max_new_tokens, &format!("{at}.max_new_tokens"))?;
         check.tree(&guided.tree, &format!("{at}.tree"))?;
-        if ["greedy", "vote", "weighted_vote", "best_of_n"].contains(&name.as_str()) {
-            return Err(check.invalid(
-                &at,
-                format!("`{name}` is the name of another method"),
-                "give the search a name of its own, such as `searched_wide`",
-            ));
-        }
+        check.own_name(name, &at, recipe.evaluate.beam.contains_key(name))?;
+    }
+    for (name, beam) in &recipe.evaluate.beam {
+        let at = format!("evaluate.beam.{name}");
+        check.at_least(1, beam.width, &format!("{at}.width"))?;
+        check.at_least(1, beam.top_k, &format!("{at}.top_k"))?;
+        check.at_least(1, beam.max_new_tokens, &format!("{at}.max_new_tokens"))?;
+        check.own_name(name, &at, false)?;
     }
     if !(0.0..1.0).contains(&search.tree.lambda) && search.tree.lambda != 1.0 {
         return Err(check.invalid(
@@ -181,6 +184,61 @@ impl Checker<'_> {
             path,
             format!("`{path}` is {found}"),
             "write a number from 0 to 1",
+        ))
+    }
+
+    fn sampling(&self, params: &SampleParams, path: &str) -> Result<(), Error> {
+        self.positive(params.temperature, &format!("{path}.temperature"))?;
+        let new_tokens = format!("{path}.max_new_tokens");
+        self.at_least(1, params.max_new_tokens, &new_tokens)?;
+        if params.top_p > 0.0 && params.top_p <= 1.0 {
+            return Ok(());
+        }
+        Err(self.invalid(
+            &format!("{path}.top_p"),
+            format!("top_p is {}", params.top_p),
+            "write a number above 0 and at most 1",
+        ))
+    }
+
+    fn teaching(&self, params: &distil::Params, path: &str) -> Result<(), Error> {
+        self.share(params.min_shift as f32, &format!("{path}.min_shift"))?;
+        match params.teach {
+            Teach::Solutions => Ok(()),
+            Teach::Visits { temperature } => {
+                self.positive(temperature as f32, &format!("{path}.teach.temperature"))
+            }
+            Teach::CompletedQ { scale } => {
+                self.positive(scale.scale as f32, &format!("{path}.teach.scale.scale"))
+            }
+            Teach::Prefer { beta, .. } => self.positive(beta, &format!("{path}.teach.beta")),
+            Teach::Push { clip, kl, .. } => {
+                self.share(clip, &format!("{path}.teach.clip"))?;
+                self.share(kl, &format!("{path}.teach.kl"))
+            }
+        }
+    }
+
+    /// A search goes by its name in tables and files, beside the other methods.
+    fn own_name(&self, name: &str, path: &str, taken: bool) -> Result<(), Error> {
+        let others = [
+            "greedy",
+            "vote",
+            "weighted_vote",
+            "best_of_n",
+            "most_probable",
+        ];
+        if !taken && !others.contains(&name) && !name.contains('@') {
+            return Ok(());
+        }
+        let message = match name.contains('@') {
+            true => format!("`{name}` has an @ in it, which marks budgets"),
+            false => format!("`{name}` is the name of another method"),
+        };
+        Err(self.invalid(
+            path,
+            message,
+            "give the search a name of its own, such as `searched_wide`",
         ))
     }
 

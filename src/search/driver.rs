@@ -93,6 +93,7 @@ impl Driver<'_> {
         let found = self.tree.terminals();
         let reached = |limit: usize, count: usize| limit > 0 && count >= limit;
         reached(stop.terminals, found.correct + found.wrong)
+            || (stop.forward_tokens > 0 && self.ledger.total() >= stop.forward_tokens)
             || (reached(stop.correct, found.correct) && found.wrong >= stop.wrong)
             || (stop.correct_simulations > 0
                 && self.correct_simulations >= stop.correct_simulations

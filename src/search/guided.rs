@@ -28,14 +28,17 @@ pub struct Params {
     /// Simulations of a tree; with `per_token`, visits that a root is brought to before its best
     /// child is committed. Default 40.
     pub simulations: u32,
+    /// Forward tokens after which no further simulation begins, prompt included; 0 for no limit. Default
+    /// 0.
+    pub max_forward_tokens: u64,
     /// Continuations of a node: its most probable tokens. Default 5.
     pub top_k: usize,
     /// Leaves of one tree in flight at once, kept apart by virtual loss. Default 1.
     pub leaves: usize,
     /// Tokens of a solution at most, its stop token included. Default 256.
     pub max_new_tokens: usize,
-    /// What ranks the children when the answer is read off: `visits` or `mean_return`. Default
-    /// `mean_return`.
+    /// What ranks the children when the answer is read off: `visits`, `mean_return`, or `improved` for
+    /// the completed-Q policy, which goes with the rule `gumbel`. Default `mean_return`.
     pub pick: Pick,
     /// Selection and expansion; `lambda` is always 0 here.
     pub tree: tree::Params,
@@ -46,6 +49,7 @@ impl Default for Params {
         Params {
             form: GuidedForm::Whole,
             simulations: 40,
+            max_forward_tokens: 0,
             top_k: 5,
             leaves: 1,
             max_new_tokens: 256,
@@ -66,6 +70,10 @@ impl Params {
             simulations: self.simulations,
             top_k: self.top_k,
             leaves: self.leaves,
+            stop: super::Stop {
+                forward_tokens: self.max_forward_tokens,
+                ..super::Stop::default()
+            },
             max_new_tokens: self.max_new_tokens,
             tree: tree::Params {
                 lambda: 0.0,
@@ -123,6 +131,7 @@ impl Policy {
         };
         let end = match params.form {
             GuidedForm::Whole => {
+                driver.open_root(params.simulations);
                 driver.run(params.simulations).await?;
                 *driver
                     .tree
@@ -143,6 +152,13 @@ impl Policy {
 }
 
 impl Driver<'_> {
+    /// Readies the root for `simulations` under a rule that draws: an answer is searched without a draw.
+    fn open_root(&mut self, simulations: u32) {
+        let none = vec![0.0; self.tree.children(self.tree.root()).len()];
+        self.tree
+            .set_root_gumbel(none, simulations.saturating_sub(1) as usize);
+    }
+
     /// Commits the best child again and again, down to the end of the text.
     async fn commit_tokens(&mut self, params: &Params) -> Result<NodeId, Error> {
         loop {
@@ -154,6 +170,7 @@ impl Driver<'_> {
                 // The root's first visit evaluated itself; the others went to its children.
                 let spent = self.tree.visits(root).saturating_sub(1);
                 let more = params.simulations.saturating_sub(spent);
+                self.open_root(params.simulations);
                 self.run(self.simulations + more).await?;
             }
             let best = self.tree.best_child(root, params.pick);

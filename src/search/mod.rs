@@ -1,7 +1,9 @@
 //! Where tree, engine and grader meet: simulations, rollouts, value-guided decoding.
 
+mod beam;
 mod crowd;
 mod decode;
+mod draws;
 mod driver;
 mod grader;
 mod guided;
@@ -12,14 +14,16 @@ mod rollout;
 mod sample;
 mod train_tree;
 
+pub use beam::Params as BeamParams;
 pub use crowd::crowd;
 pub use decode::{Completion, Policy};
+pub use draws::{Drafts, Draw, draw_problem};
 pub use grader::Grader;
 pub use guided::{Guided, GuidedForm, Params as GuidedParams};
 pub use ledger::Ledger;
 pub use params::{Noise, Params, RandomRoot, Rollout, Stop};
 pub use random::{seed_of, stream};
-pub use sample::{Params as SampleParams, sample};
+pub use sample::{Drawn, Params as SampleParams, sample};
 pub use train_tree::{Searched, search_problem};
 
 /// Why a search could not be carried out.

@@ -89,6 +89,8 @@ pub struct Stop {
     pub correct_simulations: u32,
     /// Simulations that `correct_simulations` waits for. Default 0.
     pub after_simulations: u32,
+    /// Ends the tree once it has cost this many forward tokens, its prompt included. Default 0.
+    pub forward_tokens: u64,
 }
 
 /// Exploration noise at the root.
@@ -147,7 +149,13 @@ impl Params {
             0 => self.simulations as usize,
             n => n.min(self.simulations as usize),
         };
-        prompt + (texts + self.leaves + 1) * self.max_new_tokens * width
+        let own = (self.leaves + 1) * self.max_new_tokens * width;
+        let grown = texts * self.max_new_tokens * width;
+        // A slot costs a forward token.
+        match self.stop.forward_tokens {
+            0 => prompt + own + grown,
+            limit => prompt + own + grown.min(limit as usize),
+        }
     }
 
     /// Whether leaves need finished texts.

@@ -30,6 +30,21 @@ impl Default for Params {
     }
 }
 
+/// Texts drawn for one question, with what each cost.
+#[derive(Debug)]
+pub struct Drawn {
+    pub completions: Vec<Completion>,
+    prompted: Ledger,
+    ledgers: Vec<Ledger>,
+}
+
+impl Drawn {
+    /// The cost of the prompt and the first `count` texts.
+    pub fn ledger(&self, count: usize) -> Ledger {
+        self.ledgers.iter().take(count).copied().sum::<Ledger>() + self.prompted
+    }
+}
+
 impl Policy {
     /// The policy's most probable continuation, token by token.
     ///
@@ -71,8 +86,8 @@ pub async fn sample(
     count: usize,
     params: &Params,
     seed: u64,
-) -> Result<(Vec<Completion>, Ledger), Error> {
-    let mut ledger = Ledger::default();
+) -> Result<Drawn, Error> {
+    let mut prompted = Ledger::default();
     let Some((&last, before)) = prompt.split_last() else {
         return Err(crate::engine::Error::Empty.into());
     };
@@ -82,7 +97,7 @@ pub async fn sample(
         [] => Vec::new(),
         _ => {
             policy
-                .prefill(&session, before, 1, &mut ledger)
+                .prefill(&session, before, 1, &mut prompted)
                 .await?
                 .slots
         }
@@ -107,10 +122,16 @@ pub async fn sample(
     while let Some(result) = tasks.join_next().await {
         let (index, reply) = result?;
         let reply = reply?;
+        let mut ledger = Ledger::default();
         ledger.rollout(reply.slots.len(), policy.engine.nets());
         debug_assert_ne!(reply.finish, Finish::Forwarded);
-        drawn.push((index, Completion::generated(&reply)));
+        drawn.push((index, Completion::generated(&reply), ledger));
     }
     drawn.sort_by_key(|d| d.0);
-    Ok((drawn.into_iter().map(|d| d.1).collect(), ledger))
+    let (completions, ledgers) = drawn.into_iter().map(|d| (d.1, d.2)).unzip();
+    Ok(Drawn {
+        completions,
+        prompted,
+        ledgers,
+    })
 }

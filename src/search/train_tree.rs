@@ -96,6 +96,7 @@ pub async fn search_problem(
     }
     if !(params.skip_solved && solved_greedily == Some(true)) {
         add_noise(&mut driver.tree, params, seed);
+        draw_root(&mut driver.tree, params, seed);
         driver.run(params.simulations).await?;
     }
     Ok(Searched {
@@ -163,6 +164,17 @@ async fn play_greedily(
     played.tokens.extend(reply.generated);
     played.states = reply.outputs.into_iter().zip(reply.slots).collect();
     Ok(played)
+}
+
+/// The root's draw, for the rule that needs one. Its own evaluation is the first simulation.
+fn draw_root(tree: &mut Tree, params: &Params, seed: u64) {
+    let mut rng = stream(seed, &[3]);
+    let uniform = || rng.random::<f64>().max(f64::MIN_POSITIVE);
+    let noise = std::iter::repeat_with(uniform)
+        .map(|u| -(-u.ln()).ln())
+        .take(tree.children(tree.root()).len())
+        .collect();
+    tree.set_root_gumbel(noise, params.simulations.saturating_sub(1) as usize);
 }
 
 fn add_noise(tree: &mut Tree, params: &Params, seed: u64) {

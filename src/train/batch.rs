@@ -1,6 +1,7 @@
 //! Batches: right-padded token rows with the list of positions that a loss looks at.
 
 use super::example::{PolicyExample, ValueExample};
+use super::pull::Want;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -142,17 +143,31 @@ pub fn policy_targets(
     first_row: usize,
     time: usize,
     prompt_weight: f32,
-) -> Targets<i32> {
+) -> Targets<Want> {
     let mut targets = Targets::empty();
     for (row, example) in examples.iter().enumerate() {
         let start = (first_row + row) * time;
-        for (position, &next) in example.tokens.iter().skip(1).enumerate() {
+        for aim in &example.aims {
+            let weight = aim.share * example.weight;
+            let want = Want {
+                token: aim.token,
+                pull: aim.pull,
+            };
+            targets.push(start + aim.position as usize, want, weight);
+        }
+        // With aims, only the prompt is left to imitate.
+        let imitated = match example.aims.is_empty() {
+            true => example.tokens.len(),
+            false => example.first,
+        };
+        for (position, &next) in example.tokens[..imitated].iter().skip(1).enumerate() {
             let scale = if position + 1 < example.first {
                 prompt_weight
             } else {
                 1.0
             };
-            targets.push(start + position, next as i32, scale * example.weight);
+            let want = Want::imitate(next);
+            targets.push(start + position, want, scale * example.weight);
         }
     }
     targets
@@ -224,19 +239,21 @@ mod tests {
             first: 3,
             weight: 0.5,
             question: 0,
+            aims: Vec::new(),
         };
         let short = PolicyExample {
             tokens: vec![6, 7],
             first: 1,
             weight: 1.0,
             question: 1,
+            aims: Vec::new(),
         };
         let rows = Rows::new(&[policy_input(&long), policy_input(&short)]);
         assert_eq!(rows.tokens, [1, 2, 3, 4, 6, 0, 0, 0]);
         assert_eq!((rows.rows, rows.time, rows.real), (2, 4, 5));
         let targets = policy_targets(&[&long, &short], 0, rows.time, 0.0);
         assert_eq!(targets.positions, [2, 3, 4]);
-        assert_eq!(targets.wanted, [4, 5, 7]);
+        assert_eq!(targets.wanted, [4, 5, 7].map(Want::imitate));
         assert_eq!(targets.weights, [0.5, 0.5, 1.0]);
         assert_eq!(targets.total, 2.0);
         let with_prompt = policy_targets(&[&long], 1, rows.time, 0.1);

@@ -113,6 +113,7 @@ mod tests {
             first,
             weight: 0.3,
             question: 0,
+            aims: Vec::new(),
         };
         let examples = [example(&[1, 2, 3, 4, 5], 2), example(&[6, 5, 4], 1)];
         let (mut kl, mut entropy) = (0.0, 0.0);

@@ -1,6 +1,7 @@
 //! What a fit learns from: token sequences with a target for each position that counts.
 
 use super::error::Error;
+use super::pull::Pull;
 use crate::model::Config;
 
 /// A trajectory with a target at every position of it, so that one pass trains every prefix.
@@ -34,6 +35,19 @@ pub struct PolicyExample {
     pub weight: f32,
     /// Identity of the question, for splits.
     pub question: u64,
+    /// What is wanted after some positions instead of the tokens that follow; empty to imitate the
+    /// solution.
+    pub aims: Vec<Aim>,
+}
+
+/// A wanted continuation; those of a position that are imitated share a weight of 1.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Aim {
+    /// Index of the token after which it is wanted.
+    pub position: u32,
+    pub token: u32,
+    pub share: f32,
+    pub pull: Pull,
 }
 
 impl ValueExample {
@@ -94,6 +108,18 @@ impl PolicyExample {
             )
         } else if !(self.weight.is_finite() && self.weight > 0.0) {
             format!("its weight {} is not positive", self.weight)
+        } else if let Some(aim) = self.aims.iter().find(|aim| {
+            aim.position as usize + 1 >= self.tokens.len()
+                || aim.token as usize >= config.vocab_size
+                || !(aim.share.is_finite() && aim.share > 0.0)
+        }) {
+            format!(
+                "a share of {} for token {} after position {} cannot be wanted of its {} tokens",
+                aim.share,
+                aim.token,
+                aim.position,
+                self.tokens.len()
+            )
         } else {
             match tokens_problem(&self.tokens, config) {
                 None => return Ok(()),

@@ -1,6 +1,7 @@
 //! From traces to what the fits learn from: trajectories with a target at every position, and the
 //! solutions worth imitating.
 
+use super::distil;
 use super::example::{PolicyExample, ValueExample};
 use crate::trace::{NodeRecord, TreeRecord};
 use rand::SeedableRng;
@@ -19,6 +20,8 @@ pub struct Params {
     /// all. With few possible answers many a text is right by luck, the most probable one least.
     /// Default 1.
     pub solutions: usize,
+    /// What the policy learns of a tree.
+    pub policy: distil::Params,
     /// Iterations whose traces are learned from, the latest ones; 0 takes all. Default 0.
     pub window: usize,
 }
@@ -28,20 +31,21 @@ impl Default for Params {
         Params {
             trajectories: 8,
             solutions: 1,
+            policy: distil::Params::default(),
             window: 0,
         }
     }
 }
 
 /// A finished text of a tree.
-struct Text {
+pub(super) struct Text {
     /// Node indices from the root to the end.
-    nodes: Vec<usize>,
+    pub nodes: Vec<usize>,
     /// Targets and weights at these nodes.
     targets: Vec<f32>,
     weights: Vec<f32>,
-    outcome: f32,
-    log_prob: f64,
+    pub outcome: f32,
+    pub log_prob: f64,
 }
 
 /// The trajectories of `trees` that the value learns from.
@@ -75,9 +79,12 @@ pub fn value_examples(trees: &[TreeRecord], params: &Params, seed: u64) -> Vec<V
     examples
 }
 
-/// The right solutions of `trees` that the policy imitates. The solutions of a question share a
-/// weight of 1.
+/// What the policy learns of `trees`: the right solutions, those of a question sharing a weight of 1,
+/// or what `params.policy` says instead.
 pub fn policy_examples(trees: &[TreeRecord], params: &Params) -> Vec<PolicyExample> {
+    if params.policy.teach != distil::Teach::Solutions {
+        return params.policy.examples(trees, params.solutions);
+    }
     let mut examples = Vec::new();
     for tree in trees {
         let mut right: Vec<Text> = texts(tree)
@@ -98,6 +105,7 @@ pub fn policy_examples(trees: &[TreeRecord], params: &Params) -> Vec<PolicyExamp
                 first: tree.prompt_len(),
                 weight,
                 question: tree.problem,
+                aims: Vec::new(),
             });
         }
     }
@@ -126,7 +134,7 @@ fn chosen(tree: &TreeRecord, limit: usize, seed: u64) -> Vec<Text> {
 }
 
 /// All finished texts of a tree with a known outcome, depth first, more probable tokens first.
-fn texts(tree: &TreeRecord) -> Vec<Text> {
+pub(super) fn texts(tree: &TreeRecord) -> Vec<Text> {
     let nodes = &tree.nodes;
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (index, node) in nodes.iter().enumerate() {
@@ -236,7 +244,7 @@ mod tests {
         Params {
             trajectories: 0,
             solutions: 0,
-            window: 0,
+            ..Params::default()
         }
     }
 

@@ -54,6 +54,7 @@ fn examples() -> (Vec<PolicyExample>, Vec<ValueExample>) {
             first: 2,
             weight: 0.5 + 0.1 * question as f32,
             question,
+            aims: Vec::new(),
         });
         value.push(ValueExample {
             tokens,

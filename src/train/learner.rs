@@ -6,6 +6,7 @@ use super::checkpointer::History;
 use super::error::Error;
 use super::loss::{ValueLoss, cross_entropy};
 use super::optimiser;
+use super::pull::{Pull, Want};
 use super::report::{Outbox, StepReport, lock};
 use crate::kernels::Team;
 use crate::model::device::is_cpu;
@@ -55,7 +56,7 @@ pub(crate) struct Batch {
     pub source: Source,
     /// Ids of the questions in it.
     pub questions: Vec<u64>,
-    pub policy: Option<Targets<i32>>,
+    pub policy: Option<Targets<Want>>,
     pub value: Option<Targets<f32>>,
 }
 
@@ -188,19 +189,26 @@ impl Trainee {
         ))
     }
 
-    /// The cross-entropy over rows `range` of the selected `hidden`.
+    /// The policy's loss over rows `range` of the selected `hidden`.
     fn policy_part(
         &self,
         hidden: Tensor<2>,
-        targets: &Targets<i32>,
+        targets: &Targets<Want>,
         range: std::ops::Range<usize>,
     ) -> Option<Tensor<1>> {
         let device = self.device();
-        Some(cross_entropy(
-            self.trunk.as_ref()?.logits(hidden),
-            ints(&targets.wanted[range.clone()], &device),
-            floats(&targets.weights[range], targets.total, &device),
-        ))
+        let logits = self.trunk.as_ref()?.logits(hidden);
+        let wants = &targets.wanted[range.clone()];
+        let weights = &targets.weights[range];
+        if wants.iter().all(|want| want.pull == Pull::Imitate) {
+            let labels: Vec<i32> = wants.iter().map(|want| want.token as i32).collect();
+            return Some(cross_entropy(
+                logits,
+                ints(&labels, &device),
+                floats(weights, targets.total, &device),
+            ));
+        }
+        Some(pulled(logits, wants, weights, targets.total))
     }
 
     fn vocabulary(&self) -> usize {
@@ -304,7 +312,7 @@ impl Trainee {
     fn policy_in_pieces(
         &self,
         hidden: Tensor<2>,
-        targets: &Targets<i32>,
+        targets: &Targets<Want>,
         pieces: &mut GradientsAccumulator<Self>,
     ) -> (f64, Tensor<1>) {
         let n = targets.wanted.len();
@@ -328,6 +336,21 @@ impl Trainee {
         }
         (loss, (hidden * Tensor::cat(gradients, 0)).sum())
     }
+}
+
+/// The loss of rows of logits, with the gradient that [`Want::apply`] gives by hand: a stand-in that has
+/// its value and its gradient.
+fn pulled(logits: Tensor<2>, wants: &[Want], weights: &[f32], total: f64) -> Tensor<1> {
+    let [n, vocab] = logits.dims();
+    let mut rows = crate::model::layout::floats(logits.clone().inner());
+    let mut loss = 0.0;
+    for ((row, want), weight) in rows.chunks_exact_mut(vocab).zip(wants).zip(weights) {
+        loss += want.apply(row, f64::from(*weight) / total);
+    }
+    let gradient = TensorData::new(rows, [n, vocab]);
+    let gradient = Tensor::<2>::from_data(gradient, &logits.device());
+    let stand_in = (logits * gradient).sum();
+    (stand_in.clone() - stand_in.detach()).add_scalar(loss)
 }
 
 impl TrainStep for Trainee {

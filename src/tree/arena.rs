@@ -3,6 +3,7 @@
 //! The edges of a node lie side by side, in the order of the expansion. An edge holds what is
 //! known before its child exists. A node is one cache line, and parents come before children.
 
+use super::rule::RootGumbel;
 use super::{Expansion, Params, Terminals};
 
 /// A node of one [`Tree`]. Ids are dense, `0` is the root, parents come before children; they
@@ -133,6 +134,7 @@ pub struct Tree {
     pub(super) terminals: Terminals,
     /// Paths of finished leaves, to be used again.
     pub(super) spare_paths: Vec<Vec<NodeId>>,
+    pub(super) gumbel: Option<RootGumbel>,
 }
 
 impl Tree {
@@ -150,6 +152,7 @@ impl Tree {
             in_flight: 0,
             terminals: Terminals::default(),
             spare_paths: Vec::new(),
+            gumbel: None,
         };
         tree.push_node(NONE, NONE, NONE, 0);
         tree.expand(NodeId(0), &root, None);
@@ -199,6 +202,22 @@ impl Tree {
         node.value = expansion.value;
         node.log_sum_exp = expansion.log_sum_exp;
         node.slot = slot;
+    }
+
+    /// Gives the root its draw for [`Rule::Gumbel`](super::Rule::Gumbel): `noise` has a standard Gumbel
+    /// number for each of its children, and `simulations` more will be run. Nothing with another rule.
+    ///
+    /// # Panics
+    /// Where `noise` is not as long as `children(root)`.
+    pub fn set_root_gumbel(&mut self, noise: Vec<f64>, simulations: usize) {
+        assert_eq!(
+            noise.len(),
+            self.nodes[0].edges().len(),
+            "a root's draw needs one number for each child of the root"
+        );
+        if let super::Rule::Gumbel { considered, .. } = self.params.rule {
+            self.gumbel = Some(RootGumbel::new(noise, considered, simulations));
+        }
     }
 
     /// Mixes ready-made noise into the root's priors, `(1 - fraction) * prior + fraction * noise`.

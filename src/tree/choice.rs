@@ -12,19 +12,27 @@ pub enum Pick {
     Visits,
     /// Mean return, `Q = W / N`.
     MeanReturn,
+    /// The completed-Q policy; at a root searched by [`Rule::Gumbel`](super::Rule::Gumbel) the most
+    /// visited child with the largest sum of draw, logit and completed return.
+    Improved,
 }
 
 impl Tree {
     /// The best visited child of a node; `None` where no child has a visit.
     pub fn best_child(&self, node: NodeId, pick: Pick) -> Option<NodeId> {
+        let improved = match pick {
+            Pick::Improved => self.improved_scores(node),
+            _ => Vec::new(),
+        };
         let mut best = None;
-        for child in self.children(node).filter_map(|child| child.node) {
-            let Some(mean) = self.mean(child) else {
+        for (rank, child) in self.children(node).enumerate() {
+            let Some((child, mean)) = child.node.and_then(|c| Some((c, self.mean(c)?))) else {
                 continue;
             };
             let score = match pick {
                 Pick::Visits => f64::from(self.visits(child)) + 0.5 * mean,
                 Pick::MeanReturn => mean,
+                Pick::Improved => improved[rank],
             };
             if best.is_none_or(|(top, _)| score > top) {
                 best = Some((score, child));

@@ -24,6 +24,7 @@ impl Tree {
         let mut freed = Vec::new();
         let mut moved: Vec<u32> = vec![NONE; old_nodes.len()];
         self.terminals = Terminals::default();
+        self.gumbel = None;
         self.committed_tokens.push(token);
         // Parents come before children, so one pass knows of each node whether its parent stays.
         for (index, mut node) in old_nodes.into_iter().enumerate() {

@@ -18,8 +18,8 @@
 //!
 //! # The selection rule
 //!
-//! At a node `s` the child `a` with the largest score is chosen, the earlier one (higher
-//! log-probability) among equals:
+//! By default ([`Rule`] has others), at a node `s` the child `a` with the largest score is chosen, the
+//! earlier one (higher log-probability) among equals:
 //!
 //! ```text
 //! score(a) = Q(a) + c_puct * P(a) * sqrt(N(s)) / (1 + N(a))
@@ -42,8 +42,10 @@ mod check;
 mod choice;
 mod commit;
 mod expansion;
+pub mod improved;
 mod params;
 mod rollout;
+mod rule;
 mod select;
 mod trajectory;
 mod view;
@@ -55,6 +57,7 @@ pub use choice::Pick;
 pub use expansion::{Child, Expansion};
 pub use params::{InvalidParams, Params, mix};
 pub use rollout::{Recorded, RolloutStep, Tail};
+pub use rule::Rule;
 pub use select::{Leaf, Status};
 pub use trajectory::Trajectory;
 pub use view::{Continuation, Terminals};

@@ -1,13 +1,17 @@
 //! The knobs of the search, and the mixture of value and return.
 
+use super::Rule;
 use serde::{Deserialize, Serialize};
 
 /// How the tree selects, expands and ends. See the [module](super) for the exact rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
-    /// Weight of the prior against the mean return: larger explores more. No unit, at least 0;
-    /// 1.5.
+    /// The rule of selection: `{ kind = "puct" }`, `{ kind = "alpha_zero", base = 19652 }`,
+    /// `{ kind = "uct" }` or `{ kind = "gumbel", considered = 4 }`. puct.
+    pub rule: Rule,
+    /// Weight of exploration against the mean return: larger explores more. No unit, at least 0; not
+    /// looked at by `gumbel`. 1.5.
     pub c_puct: f32,
     /// How far below its parent's mean return an unvisited child starts: larger visits fewer
     /// children. In units of return; 0.
@@ -36,6 +40,7 @@ pub struct Params {
 impl Default for Params {
     fn default() -> Self {
         Self {
+            rule: Rule::Puct,
             c_puct: 1.5,
             first_play_urgency: 0.0,
             min_prior: 0.01,
@@ -68,7 +73,22 @@ impl Params {
     pub fn validate(&self) -> Result<(), InvalidParams> {
         let not_negative = 0.0..=f32::MAX;
         let share = 0.0..=1.0;
+        let base = match self.rule {
+            Rule::AlphaZero { base } => base,
+            _ => 1.0,
+        };
+        let considered = match self.rule {
+            Rule::Gumbel { considered, .. } => considered as f32,
+            _ => 1.0,
+        };
         let fields = [
+            ("rule.base", base, &(1.0..=f32::MAX), "1 or more"),
+            (
+                "rule.considered",
+                considered,
+                &(1.0..=f32::MAX),
+                "1 or more",
+            ),
             ("c_puct", self.c_puct, &not_negative, "0 or more"),
             (
                 "first_play_urgency",

@@ -1,5 +1,7 @@
 //! The walk from the root to a leaf.
 
+use super::arena::Edge;
+use super::rule::{Candidate, Scene};
 use super::{Child, NodeId, Tree};
 
 /// What a [`Leaf`] needs next. `in_flight` tells that another leaf in flight was told the same
@@ -145,7 +147,7 @@ impl Tree {
         }
     }
 
-    /// The edge that PUCT selects at a node with visits, on the way of a leaf that counts among
+    /// The edge that the rule selects at a node with visits, on the way of a leaf that counts among
     /// the node's leaves in flight. In f64, so that rounding does not decide.
     fn best_edge(&self, id: NodeId) -> usize {
         let node = &self.nodes[id.index()];
@@ -154,22 +156,20 @@ impl Tree {
         let visits = f64::from(node.visits);
         let unvisited = node.total / visits - f64::from(self.params.first_play_urgency);
         // The leaf's own virtual loss does not count: alone, it must walk as if there were none.
-        let root = (visits + loss * f64::from(node.in_flight - 1)).sqrt();
-        let mut best = (f64::NEG_INFINITY, node.first_edge as usize);
-        let first = best.1;
+        let all = visits + loss * f64::from(node.in_flight - 1);
+        let first = node.first_edge as usize;
+        let Some(factor) = self.params.rule.factor(c_puct, all) else {
+            return first + self.best_child_by_rule(id, all, unvisited);
+        };
+        let root = all.sqrt();
+        let mut best = (f64::NEG_INFINITY, first);
         for (rank, edge) in self.edges[node.edges()].iter().enumerate() {
-            let (visits, total) = match edge.link.child() {
-                Some(child) => {
-                    let child = &self.nodes[child.index()];
-                    let lost = loss * f64::from(child.in_flight);
-                    (f64::from(child.visits) + lost, child.total - lost)
-                }
-                None => {
-                    let lost = loss * f64::from(edge.link.waiting());
-                    (lost, -lost)
-                }
-            };
-            let explore = c_puct * f64::from(edge.prior) * root;
+            let Candidate {
+                prior,
+                visits,
+                total,
+            } = self.candidate(edge);
+            let explore = factor * prior * root;
             // Most children have no visit; they are spared both divisions.
             let score = if visits > 0.0 {
                 total / visits + explore / (1.0 + visits)
@@ -181,5 +181,76 @@ impl Tree {
             }
         }
         best.1
+    }
+
+    /// The child that a rule other than PUCT selects at a node of `visits` visits.
+    fn best_child_by_rule(&self, id: NodeId, visits: f64, unvisited: f64) -> usize {
+        let children = self.candidates(id);
+        let scene = Scene {
+            visits,
+            unvisited,
+            ..self.scene(id, &children)
+        };
+        let c = f64::from(self.params.c_puct);
+        self.params.rule.select(c, &scene)
+    }
+
+    /// What [`Pick::Improved`](super::Pick::Improved) ranks the children of a node by.
+    pub(super) fn improved_scores(&self, id: NodeId) -> Vec<f64> {
+        let children = self.candidates(id);
+        self.params.rule.improved(&self.scene(id, &children))
+    }
+
+    fn candidates(&self, id: NodeId) -> Vec<Candidate> {
+        let edges = self.edges[self.nodes[id.index()].edges()].iter();
+        edges.map(|edge| self.candidate(edge)).collect()
+    }
+
+    fn scene<'a>(&'a self, id: NodeId, children: &'a [Candidate]) -> Scene<'a> {
+        let visits = f64::from(self.nodes[id.index()].visits);
+        Scene {
+            visits,
+            value: self.own_value(id),
+            unvisited: 0.0,
+            children,
+            gumbel: self.gumbel.as_ref().filter(|_| id.index() == 0),
+        }
+    }
+
+    /// A child with its leaves in flight.
+    fn candidate(&self, edge: &Edge) -> Candidate {
+        let loss = f64::from(self.params.virtual_loss);
+        let (visits, total) = match edge.link.child() {
+            Some(child) => {
+                let child = &self.nodes[child.index()];
+                let lost = loss * f64::from(child.in_flight);
+                (f64::from(child.visits) + lost, child.total - lost)
+            }
+            None => {
+                let lost = loss * f64::from(edge.link.waiting());
+                (lost, -lost)
+            }
+        };
+        Candidate {
+            prior: f64::from(edge.prior),
+            visits,
+            total,
+        }
+    }
+
+    /// Mean of the evaluations that ended at a node with visits.
+    fn own_value(&self, id: NodeId) -> f64 {
+        let node = &self.nodes[id.index()];
+        let (mut visits, mut total) = (f64::from(node.visits), node.total);
+        for child in self.children(id).filter_map(|child| child.node) {
+            let child = &self.nodes[child.index()];
+            visits -= f64::from(child.visits);
+            total -= child.total;
+        }
+        match visits > 0.0 {
+            true => (total / visits).clamp(-1.0, 1.0),
+            // A node that is passed without an evaluation of its own.
+            false => f64::from(node.value),
+        }
     }
 }

@@ -191,15 +191,16 @@ def best_path(t, by):
     return f'"{o}"'
 
 
-for seed in range(1, 25):
-    mode = "roll" if seed % 2 else "v"
-    c, fpu = [1.5, 1.0, 2.0][seed % 3], [0.0, 0.2][seed // 2 % 2]
-    pmin, max_depth = [0.01, 0.05][seed // 4 % 2], [12, 20][seed % 2]
-    t = run(seed, mode, 200, c, fpu, pmin, max_depth)
-    v, tr = visits(t.root), traces(t)
-    row = [seed, str(mode == "roll").lower(), c, fpu, pmin, max_depth, len(v), fnv(v), t.fwd]
-    row += [f"{t.root.W:.3f}", best_path(t, "N"), best_path(t, "Q"), len(tr)]
-    row += [sum(sum(w) for _, w in tr), f"{sum(sum(g) for g, _ in tr):.3f}"]
-    print("    Study(" + ", ".join(map(str, row)) + "),")
-print(visits(run(101, "roll", 40, 1.5, 0.0, 0.01, 12).root))
-print(visits(run(102, "v", 60, 1.0, 0.2, 0.01, 12).root))
+if __name__ == "__main__":
+    for seed in range(1, 25):
+        mode = "roll" if seed % 2 else "v"
+        c, fpu = [1.5, 1.0, 2.0][seed % 3], [0.0, 0.2][seed // 2 % 2]
+        pmin, max_depth = [0.01, 0.05][seed // 4 % 2], [12, 20][seed % 2]
+        t = run(seed, mode, 200, c, fpu, pmin, max_depth)
+        v, tr = visits(t.root), traces(t)
+        row = [seed, str(mode == "roll").lower(), c, fpu, pmin, max_depth, len(v), fnv(v), t.fwd]
+        row += [f"{t.root.W:.3f}", best_path(t, "N"), best_path(t, "Q"), len(tr)]
+        row += [sum(sum(w) for _, w in tr), f"{sum(sum(g) for g, _ in tr):.3f}"]
+        print("    Study(" + ", ".join(map(str, row)) + "),")
+    print(visits(run(101, "roll", 40, 1.5, 0.0, 0.01, 12).root))
+    print(visits(run(102, "v", 60, 1.0, 0.2, 0.01, 12).root))

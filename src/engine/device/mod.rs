@@ -1,6 +1,7 @@
-//! The forward pass on an accelerator, in Burn's tensors.
+//! The forward pass on an accelerator.
 
-mod attention;
+mod cache;
+mod net;
 mod nets;
 
 pub(super) use nets::DeviceNets;

@@ -1,56 +1,32 @@
-//! Policy and value net on an accelerator.
+//! Policy and value net on an accelerator. Of the logits only what was asked for leaves the device.
 
-use super::attention::{DeviceAttention, DeviceCache};
-use crate::engine::batch::{Batch, Judged};
+use super::net::{DeviceNet, Step, bucket};
+use crate::engine::batch::{Batch, Judged, Wanted};
+use crate::engine::handle::Error;
+use crate::engine::request::{Choose, Output};
+use crate::engine::sample;
+use crate::kernels::ops;
 use crate::model::layout::floats;
 use crate::model::{Decoder, Value, ValueHead};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 /// The networks of an engine with their keys and values.
 pub struct DeviceNets {
-    policy: Member,
+    policy: DeviceNet,
     /// A value trunk of its own; it sees the same tokens in the same slots.
-    trunk: Option<Member>,
+    trunk: Option<DeviceNet>,
     head: Option<ValueHead>,
     device: Device,
 }
 
-struct Member {
-    decoder: Decoder,
-    cache: DeviceCache,
-}
-
-impl Member {
-    fn new(decoder: Decoder, device: &Device) -> Member {
-        Member {
-            cache: DeviceCache::new(decoder.config(), device),
-            decoder,
-        }
-    }
-
-    /// Final hidden states of the batch's tokens, `[tokens, hidden]`.
-    fn forward(&mut self, batch: &Batch, slots: usize, device: &Device) -> Tensor<2> {
-        let tokens: Vec<i32> = batch.tokens.iter().map(|&t| t as i32).collect();
-        let count = tokens.len();
-        let tokens = Tensor::<1, Int>::from_data(TensorData::new(tokens, [count]), device);
-        self.cache.grow(slots);
-        let mut attend = DeviceAttention::new(&mut self.cache, batch, self.decoder.rope());
-        self.decoder.forward(tokens, &mut attend)
-    }
-}
-
 impl DeviceNets {
-    /// Takes the networks as they are.
-    pub fn new(policy: Decoder, value: Option<Value>) -> DeviceNets {
+    /// Takes the networks, their matrices in `dtype`.
+    pub fn new(policy: Decoder, value: Option<Value>, dtype: DType) -> DeviceNets {
         let device = policy.embedding.val().device();
-        let (trunk, head) = match value {
-            None => (None, None),
-            Some(Value::Shared(head)) => (None, Some(head)),
-            Some(Value::Separate { trunk, head }) => (Some(trunk), Some(head)),
-        };
+        let (trunk, head) = value.map_or((None, None), Value::into_parts);
         DeviceNets {
-            policy: Member::new(policy, &device),
-            trunk: trunk.map(|trunk| Member::new(trunk, &device)),
+            policy: DeviceNet::new(policy, dtype),
+            trunk: trunk.map(|trunk| DeviceNet::new(trunk, dtype)),
             head,
             device,
         }
@@ -61,41 +37,116 @@ impl DeviceNets {
         Some(self.device.memory_pool_usage()?.bytes_reserved)
     }
 
-    /// Forwards a batch; logits and values after its tokens `wanted`.
-    pub fn forward(&mut self, batch: &Batch, slots: usize, wanted: &[usize]) -> Judged {
-        let hidden = self.policy.forward(batch, slots, &self.device);
-        let own = self
-            .trunk
-            .as_mut()
-            .map(|trunk| trunk.forward(batch, slots, &self.device));
+    /// Forwards a batch and judges what is wanted of it.
+    pub fn forward(
+        &mut self,
+        batch: &Batch,
+        slots: usize,
+        wanted: &[Wanted],
+    ) -> Result<Vec<Judged>, Error> {
+        let step = Step::new(batch, &self.device);
+        let hidden = self.policy.forward(&step, slots);
+        let own = self.trunk.as_mut().map(|trunk| trunk.forward(&step, slots));
         if wanted.is_empty() {
-            return Judged {
-                logits: Vec::new(),
-                values: Vec::new(),
-            };
+            return Ok(Vec::new());
         }
-        let hidden = pick(hidden, wanted, &self.device);
-        let values = self.head.as_ref().map(|head| {
-            let states = own.map_or_else(|| hidden.clone(), |own| pick(own, wanted, &self.device));
-            floats(head.value(states))
+        let hidden = self.pick(hidden, wanted);
+        let count = hidden.dims()[0];
+        let logits = self.policy.logits(hidden.clone());
+        // One row of numbers for each place: log-sum-exp, k logits, k ids, value, draw and its logit.
+        let k = wanted.iter().map(|w| w.top_k).max().unwrap_or(0).max(1);
+        let k = k.min(logits.dims()[1]);
+        let mut columns = vec![ops::top(logits.clone(), k)];
+        columns.push(match &self.head {
+            Some(head) => {
+                let states = own.map_or(hidden, |own| self.pick(own, wanted));
+                head.value(states.cast(DType::F32)).reshape([count, 1])
+            }
+            None => Tensor::zeros([count, 1], (&self.device, DType::F32)),
         });
-        Judged {
-            logits: floats(self.policy.decoder.logits(hidden)),
-            values: values.unwrap_or_else(|| vec![0.0; wanted.len()]),
+        if wanted.iter().any(|w| dice(w).is_some()) {
+            columns.push(ops::draw(logits.clone(), self.dice(wanted, count)));
         }
+        let numbers = Tensor::cat(columns, 1);
+        let width = numbers.dims()[1];
+        let numbers = floats(numbers);
+        let mut judged = Vec::with_capacity(wanted.len());
+        for (at, (wanted, row)) in wanted.iter().zip(numbers.chunks_exact(width)).enumerate() {
+            let log_sum_exp = row[0];
+            if !log_sum_exp.is_finite() {
+                tracing::error!("the log-sum-exp of a row of logits is {log_sum_exp}");
+                return Err(Error::NotFinite);
+            }
+            let (tops, rest) = (&row[1..=k], &row[1 + k..]);
+            let (ids, rest) = rest.split_at(k);
+            let own_k = wanted.top_k.min(k);
+            let next = wanted.choose.map(|(how, number)| {
+                let (id, logit) = match how {
+                    _ if dice(wanted).is_some() => (rest[1], rest[2]),
+                    Choose::Sample { temperature, .. } if temperature > 0.0 => {
+                        // A nucleus needs the whole row in order: it is cut out on the host.
+                        let row = floats(logits.clone().narrow(0, at, 1));
+                        return sample::choose(&row, log_sum_exp, how, number);
+                    }
+                    _ => (ids[0], tops[0]),
+                };
+                (id as u32, logit - log_sum_exp)
+            });
+            judged.push(Judged {
+                output: output(log_sum_exp, &tops[..own_k], &ids[..own_k], rest[0]),
+                next,
+            });
+        }
+        Ok(judged)
+    }
+
+    /// The rows of `x` that are wanted, filled up to a bucket.
+    fn pick(&self, x: Tensor<2>, wanted: &[Wanted]) -> Tensor<2> {
+        let [n, _] = x.dims();
+        let count = bucket(wanted.len());
+        if count == n && wanted.iter().enumerate().all(|(i, w)| i == w.at) {
+            return x;
+        }
+        let mut index: Vec<i32> = wanted.iter().map(|w| w.at as i32).collect();
+        index.resize(count, index[0]);
+        let index = Tensor::<1, Int>::from_data(TensorData::new(index, [count]), &self.device);
+        x.select(0, index)
+    }
+
+    /// Temperature and uniform number of each place; those that draw nothing get some.
+    fn dice(&self, wanted: &[Wanted], count: usize) -> Tensor<2> {
+        let mut all: Vec<f32> = wanted
+            .iter()
+            .flat_map(|w| dice(w).unwrap_or([1.0, 0.0]))
+            .collect();
+        all.resize(2 * count, 1.0);
+        let data = TensorData::new(all, [count, 2]);
+        Tensor::from_data(data, (&self.device, DType::F32))
     }
 }
 
-/// Rows `index` of `x`, without a copy when it is all of them in order.
-fn pick(x: Tensor<2>, index: &[usize], device: &Device) -> Tensor<2> {
-    let [n, _] = x.dims();
-    if index.len() == n && index.iter().enumerate().all(|(i, &at)| i == at) {
-        return x;
+/// Temperature and uniform number of a draw that the device makes: one from the whole softmax.
+fn dice(wanted: &Wanted) -> Option<[f32; 2]> {
+    match wanted.choose {
+        Some((
+            Choose::Sample {
+                temperature,
+                top_p,
+                seed,
+            },
+            number,
+        )) if temperature > 0.0 && top_p >= 1.0 => {
+            Some([temperature, sample::uniform(seed, number) as f32])
+        }
+        _ => None,
     }
-    let index: Vec<i32> = index.iter().map(|&i| i as i32).collect();
-    let count = index.len();
-    x.select(
-        0,
-        Tensor::<1, Int>::from_data(TensorData::new(index, [count]), device),
-    )
+}
+
+fn output(log_sum_exp: f32, logits: &[f32], ids: &[f32], value: f32) -> Output {
+    Output {
+        tokens: ids.iter().map(|&id| id as u32).collect(),
+        log_probs: logits.iter().map(|x| x - log_sum_exp).collect(),
+        log_sum_exp,
+        value,
+    }
 }

@@ -3,9 +3,12 @@
 use super::cache::HostCache;
 use super::head::HostHead;
 use super::net::{HostNet, Work};
-use crate::engine::batch::{Batch, Judged};
+use crate::engine::batch::{Batch, Judged, Wanted};
+use crate::engine::handle::Error;
+use crate::engine::sample;
 use crate::kernels::Team;
-use crate::model::{Decoder, Value, ValueHead};
+use crate::kernels::lanes::all_finite;
+use crate::model::{Decoder, Value};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -22,6 +25,7 @@ pub struct HostNets {
     trunk: Option<Member>,
     head: Option<HostHead>,
     groups: Vec<Group>,
+    small: bool,
 }
 
 struct Member {
@@ -36,15 +40,14 @@ struct Group {
     /// Final hidden states of the policy and of the value net's own trunk.
     hidden: Vec<f32>,
     value_hidden: Vec<f32>,
+    logits: Vec<f32>,
 }
 
 /// A group's share of a step.
-struct Share<'a> {
+struct Share {
     tokens: Range<usize>,
-    /// Of its tokens, those whose logits are wanted.
-    wanted: Vec<usize>,
-    logits: &'a mut [f32],
-    values: &'a mut [f32],
+    /// What is wanted of its tokens, counted from its first.
+    wanted: Vec<Wanted>,
 }
 
 impl Member {
@@ -59,37 +62,34 @@ impl Member {
 impl HostNets {
     /// Packs the networks, their weights in bfloat16 or f32.
     pub fn new(policy: Decoder, value: Option<Value>, bf16: bool) -> HostNets {
-        let (trunk, head): (_, Option<ValueHead>) = match value {
-            None => (None, None),
-            Some(Value::Shared(head)) => (None, Some(head)),
-            Some(Value::Separate { trunk, head }) => (Some(trunk), Some(head)),
-        };
+        let (trunk, head) = value.map_or((None, None), Value::into_parts);
+        let policy = Member::new(policy, bf16);
         HostNets {
-            policy: Member::new(policy, bf16),
+            small: policy.net.bytes() <= SMALL,
+            policy,
             trunk: trunk.map(|trunk| Member::new(trunk, bf16)),
             head: head.as_ref().map(HostHead::pack),
             groups: Vec::new(),
         }
     }
 
-    /// Forwards a batch; logits and values after its tokens `wanted`, which ascend.
-    pub fn forward(&mut self, batch: &Batch, slots: usize, wanted: &[usize]) -> Judged {
-        let vocab = self.policy.net.config().vocab_size;
+    /// Forwards a batch and judges what is wanted of it, which ascends.
+    pub fn forward(
+        &mut self,
+        batch: &Batch,
+        slots: usize,
+        wanted: &[Wanted],
+    ) -> Result<Vec<Judged>, Error> {
         let positions = batch.positions.iter().max().map_or(0, |p| p + 1);
-        let mut judged = Judged {
-            logits: vec![0.0; wanted.len() * vocab],
-            values: vec![0.0; wanted.len()],
-        };
         for member in std::iter::once(&mut self.policy).chain(&mut self.trunk) {
             member.cache.grow(slots, positions);
         }
-        let small = self.policy.net.bytes() <= SMALL;
         let threads = rayon::current_num_threads();
-        let parts = match small {
+        let parts = match self.small {
             true => threads.min(batch.len().div_ceil(TOKENS_PER_THREAD)),
             false => 1,
         };
-        let team = match small {
+        let team = match self.small {
             true => Team::Alone,
             false => Team::All,
         };
@@ -97,24 +97,18 @@ impl HostNets {
         if self.groups.len() < ranges.len() {
             self.groups.resize_with(ranges.len(), Group::default);
         }
-        let mut shares = Vec::with_capacity(ranges.len());
-        let (mut logits, mut values) = (&mut judged.logits[..], &mut judged.values[..]);
-        for tokens in ranges {
-            let wanted: Vec<usize> = wanted
+        let share = |tokens: Range<usize>| Share {
+            wanted: wanted
                 .iter()
-                .filter(|at| tokens.contains(at))
-                .map(|at| at - tokens.start)
-                .collect();
-            let (own_logits, rest) = logits.split_at_mut(wanted.len() * vocab);
-            let (own_values, others) = values.split_at_mut(wanted.len());
-            (logits, values) = (rest, others);
-            shares.push(Share {
-                tokens,
-                wanted,
-                logits: own_logits,
-                values: own_values,
-            });
-        }
+                .filter(|w| tokens.contains(&w.at))
+                .map(|w| Wanted {
+                    at: w.at - tokens.start,
+                    ..*w
+                })
+                .collect(),
+            tokens,
+        };
+        let shares: Vec<Share> = ranges.into_iter().map(share).collect();
         let policy_cache = self.policy.cache.share();
         let trunk = self
             .trunk
@@ -128,30 +122,67 @@ impl HostNets {
                 work,
                 hidden,
                 value_hidden,
+                logits,
             } = group;
+            let places: Vec<usize> = share.wanted.iter().map(|w| w.at).collect();
             policy.forward(team, batch, share.tokens.clone(), &policy_cache, work);
-            hidden.resize(share.wanted.len() * width, 0.0);
-            policy.hidden(team, m, &share.wanted, work, hidden);
-            if !share.wanted.is_empty() {
-                policy.logits(team, hidden, work, share.logits);
+            hidden.resize(places.len() * width, 0.0);
+            policy.hidden(team, m, &places, work, hidden);
+            logits.resize(places.len() * policy.config().vocab_size, 0.0);
+            if !places.is_empty() {
+                policy.logits(team, hidden, work, logits);
             }
             let states = match &trunk {
                 None => hidden,
                 Some((net, cache)) => {
                     net.forward(team, batch, share.tokens, cache, work);
-                    value_hidden.resize(share.wanted.len() * net.config().hidden_size, 0.0);
-                    net.hidden(team, m, &share.wanted, work, value_hidden);
+                    value_hidden.resize(places.len() * net.config().hidden_size, 0.0);
+                    net.hidden(team, m, &places, work, value_hidden);
                     value_hidden
                 }
             };
+            let mut values = vec![0.0; places.len()];
             if let Some(head) = head {
-                head.values(team, states, share.values);
+                head.values(team, states, &mut values);
             }
+            judge(team, &share.wanted, logits, &values)
         };
         let jobs: Vec<_> = shares.into_iter().zip(&mut self.groups).collect();
         // In the pool from the start, so that no operation has to be carried into it.
-        rayon::scope(|_| jobs.into_par_iter().for_each(run));
-        judged
+        let judged: Vec<_> = rayon::scope(|_| jobs.into_par_iter().map(run).collect());
+        let mut all = Vec::with_capacity(wanted.len());
+        for share in judged {
+            all.append(&mut share?);
+        }
+        Ok(all)
+    }
+}
+
+/// What is wanted of rows of logits.
+fn judge(
+    team: Team,
+    wanted: &[Wanted],
+    logits: &[f32],
+    values: &[f32],
+) -> Result<Vec<Judged>, Error> {
+    let vocab = logits.len() / wanted.len().max(1);
+    let one = |i: usize| {
+        let (wanted, row) = (&wanted[i], &logits[i * vocab..][..vocab]);
+        if !all_finite(row) {
+            let worst = row.iter().position(|x| !x.is_finite());
+            tracing::error!("the logit of token {worst:?} is not finite");
+            return Err(Error::NotFinite);
+        }
+        let output = sample::output(row, wanted.top_k, values[i]);
+        let log_sum_exp = output.log_sum_exp;
+        let next = wanted
+            .choose
+            .map(|(how, number)| sample::choose(row, log_sum_exp, how, number));
+        Ok(Judged { output, next })
+    };
+    match team {
+        Team::Alone => (0..wanted.len()).map(one).collect(),
+        Team::All => (0..wanted.len()).into_par_iter().map(one).collect(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What stands on the final hidden states: the next-token loss and the value loss.
 
 use super::layer::{Packed, add_outer, plain};
-use crate::kernels::lanes::{exp_sum, gelu, max};
+use crate::kernels::lanes::gelu;
 use crate::kernels::{Team, Tiles};
 use crate::model::ValueHead;
 use crate::train::batch::Targets;
 use crate::train::loss::ValueLoss;
+use crate::train::pull::Want;
 
 /// Rows `index` of `x`, `[.., width]`.
 fn pick(x: &[f32], width: usize, index: &[usize]) -> Vec<f32> {
@@ -25,7 +26,7 @@ fn put(x: &mut [f32], width: usize, index: &[usize], from: &[f32]) {
     }
 }
 
-/// The cross-entropy of `targets`, whose positions are the rows `index` of `hidden`. Its gradients
+/// The policy's loss of `targets`, whose positions are the rows `index` of `hidden`. Its gradients
 /// are added to `dhidden` and to `dhead`, `[vocab, hidden]`. Logits are held for `at_once` positions.
 #[expect(clippy::too_many_arguments, reason = "inputs and gradients of a loss")]
 pub fn policy(
@@ -34,7 +35,7 @@ pub fn policy(
     head: &Packed,
     hidden: &[f32],
     width: usize,
-    targets: &Targets<i32>,
+    targets: &Targets<Want>,
     index: &[usize],
     at_once: usize,
     dhidden: &mut [f32],
@@ -47,18 +48,17 @@ pub fn policy(
         let index = &index[range.clone()];
         let states = pick(hidden, width, index);
         let mut logits = head.forward(team, &states);
-        let labels = &targets.wanted[range.clone()];
+        let wants = &targets.wanted[range.clone()];
         let weights = &targets.weights[range];
         let mut losses = vec![0.0f64; index.len()];
         let mut rows: Vec<_> = logits
             .chunks_exact_mut(vocab)
             .zip(&mut losses)
-            .zip(labels.iter().zip(weights))
+            .zip(wants.iter().zip(weights))
             .collect();
         team.chunks(&mut rows, 1, |_, rows| {
-            for ((row, loss), (label, weight)) in rows {
-                let weight = (f64::from(**weight) / targets.total) as f32;
-                **loss = cross_entropy(row, **label as usize, weight);
+            for ((row, loss), (want, weight)) in rows {
+                **loss = want.apply(row, f64::from(**weight) / targets.total);
             }
         });
         loss += losses.iter().sum::<f64>();
@@ -68,25 +68,6 @@ pub fn policy(
     }
     loss
 }
-
-/// `weight * -ln softmax(logits)[label]`; leaves its gradient in `logits`.
-fn cross_entropy(logits: &mut [f32], label: usize, weight: f32) -> f64 {
-    let top = max(logits);
-    let total = exp_sum(logits, top);
-    let log_prob = f64::from(logits[label] - top) - total.ln();
-    soften(logits, top, (f64::from(weight) / total) as f32);
-    logits[label] -= weight;
-    -f64::from(weight) * log_prob
-}
-
-#[inline(always)]
-fn soften_body<const FMA: bool>(x: &mut [f32], top: f32, factor: f32) {
-    for x in x {
-        *x = crate::kernels::lanes::exp::<FMA>(*x - top) * factor;
-    }
-}
-
-crate::kernels::lanes::dispatch!(soften, soften_body, (x: &mut [f32], top: f32, factor: f32));
 
 /// Gradients of a value head's weights, in the layout of the weights.
 #[derive(Default)]

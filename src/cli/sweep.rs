@@ -1,0 +1,104 @@
+//! `tokenzero sweep`.
+
+use super::common;
+use super::table;
+use crate::iterate::{Outcome, Prospect, Reuse};
+use crate::model;
+use crate::monitor::Monitor;
+use crate::recipe::Recipe;
+use crate::recipe::sweep::{Sweep, Variant};
+use crate::stop::Stop;
+use crate::trace::table::Table;
+use miette::{IntoDiagnostic, Result, miette};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The sweep, a TOML file: a recipe, the keys to vary and their values.
+    sweep: PathBuf,
+    /// Folder of the runs and of sweep.parquet. Default: checkpoints/<name of the sweep>.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Where to compute: cpu, cuda, cuda:N or wgpu.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
+    let sweep = Sweep::read(&args.sweep)?;
+    let device = model::device::open(&args.device).into_diagnostic()?;
+    let out = args.out.unwrap_or_else(|| {
+        let name = args.sweep.file_stem().unwrap_or_default();
+        Path::new("checkpoints").join(name)
+    });
+    std::fs::create_dir_all(&out).into_diagnostic()?;
+    let variants = sweep.variants();
+    let mut done: Vec<(Variant, Vec<Outcome>)> = Vec::new();
+    for (index, variant) in variants.iter().enumerate() {
+        let recipe = Recipe::read(&sweep.recipe, &variant.sets)?;
+        let dir = out.join(&variant.name);
+        eprintln!("{} of {}: {}", index + 1, variants.len(), variant.name);
+        // A run that is finished says so and costs nothing; one that was cut goes on.
+        let prospect = Prospect::open(&recipe, &dir, &device, Reuse::Resume).into_diagnostic()?;
+        let monitor = Monitor::builder()
+            .tensorboard(dir.join("tensorboard"))
+            .json_lines(dir.join("events.jsonl"))
+            .console()
+            .build()
+            .into_diagnostic()?;
+        let mut run = prospect
+            .begin()
+            .into_diagnostic()?
+            .watched_by(monitor.clone())
+            .stopped_by(stop.clone());
+        monitor.line(&table::head());
+        let outcomes = run
+            .run(|outcome| monitor.line(&table::row(outcome)))
+            .map_err(|error| match stop.asked() {
+                true => miette!("stopped; the same command goes on from here"),
+                false => miette::Report::from_err(error),
+            })?;
+        monitor.flush().into_diagnostic()?;
+        done.push((variant.clone(), outcomes));
+        // After every run, so that a sweep that is cut has its table too.
+        write(&sweep, &done, &out.join("sweep.parquet"))?;
+    }
+    common::print(&table::sweep(&done))?;
+    common::print(&format!(
+        "All in {}: sweep.parquet has a row for each run.",
+        out.display()
+    ))?;
+    common::print(&format!("  tensorboard --logdir {}", out.display()))
+}
+
+/// One row a run: the varied keys, the seed, and every method's accuracy and tokens before and after.
+fn write(sweep: &Sweep, done: &[(Variant, Vec<Outcome>)], path: &Path) -> Result<()> {
+    let mut columns = Table::new()
+        .column_str("run", done.iter().map(|d| d.0.name.clone()).collect())
+        .column_u64("seed", done.iter().map(|d| d.0.seed).collect());
+    for key in sweep.vary.keys() {
+        let value = |d: &(Variant, Vec<Outcome>)| d.0.values.get(key).cloned().unwrap_or_default();
+        columns = columns.column_str(key, done.iter().map(value).collect());
+    }
+    let mut methods: Vec<&String> = Vec::new();
+    for (_, outcomes) in done {
+        if let Some(last) = outcomes.last() {
+            methods.extend(last.evaluation.methods.keys());
+        }
+    }
+    methods.sort();
+    methods.dedup();
+    for method in methods {
+        let of = |outcome: Option<&Outcome>| {
+            let report = outcome.and_then(|o| o.evaluation.methods.get(method));
+            report.map_or((f64::NAN, f64::NAN), |r| (r.accuracy, r.forward_tokens))
+        };
+        let before = done.iter().map(|d| of(d.1.first()).0).collect();
+        let (after, tokens) = done.iter().map(|d| of(d.1.last())).unzip();
+        columns = columns
+            .column_f64(&format!("{method}_before"), before)
+            .column_f64(method, after)
+            .column_f64(&format!("{method}_tokens"), tokens);
+    }
+    columns.write(path).into_diagnostic()
+}

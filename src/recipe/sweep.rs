@@ -1,0 +1,196 @@
+//! Sweeps: one recipe run many times, with some of its keys varied.
+
+use super::Recipe;
+use super::toml_source::{Error, Source};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// How the varied keys are combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Combine {
+    /// The recipe as it is, and then each value of each key by itself.
+    #[default]
+    OneByOne,
+    /// Every combination.
+    Grid,
+}
+
+/// A sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {
+    /// The recipe that is varied; its path is taken from where the sweep's file lies.
+    pub recipe: PathBuf,
+    /// Seeds that each setting runs with; `seed` and `task.seed` are set to them. Default 0 alone.
+    #[serde(default = "one_seed")]
+    pub seeds: Vec<u64>,
+    /// `one_by_one` or `grid`. Default `one_by_one`.
+    #[serde(default)]
+    pub combine: Combine,
+    /// Keys that every run has another value of than the recipe.
+    #[serde(default)]
+    pub set: BTreeMap<String, toml::Value>,
+    /// Values of the keys that are varied.
+    pub vary: BTreeMap<String, Vec<toml::Value>>,
+}
+
+fn one_seed() -> Vec<u64> {
+    vec![0]
+}
+
+/// One run of a sweep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variant {
+    /// Folder of the run: what is varied, and the seed.
+    pub name: String,
+    /// The varied keys with their values; empty for the recipe as it is.
+    pub values: BTreeMap<String, String>,
+    pub seed: u64,
+    /// Everything to set.
+    pub sets: Vec<String>,
+}
+
+impl Sweep {
+    /// Reads a sweep, and checks that its recipe takes every value.
+    ///
+    /// # Errors
+    /// Anything about the sweep, its recipe or a value that cannot be used.
+    pub fn read(path: &Path) -> Result<Sweep, Error> {
+        let source = Source::read(path)?;
+        let mut sweep: Sweep = source.parse()?;
+        if let Some(folder) = path.parent() {
+            sweep.recipe = folder.join(&sweep.recipe);
+        }
+        if let Some((key, _)) = sweep.vary.iter().find(|(_, values)| values.is_empty()) {
+            return Err(source.invalid(
+                "vary",
+                format!("`{key}` has no values"),
+                "give it at least one",
+            ));
+        }
+        if sweep.seeds.is_empty() {
+            return Err(source.invalid("seeds", "there are no seeds", "give at least one"));
+        }
+        for variant in sweep.variants() {
+            Recipe::read(&sweep.recipe, &variant.sets)?;
+        }
+        Ok(sweep)
+    }
+
+    /// All runs, in order.
+    pub fn variants(&self) -> Vec<Variant> {
+        let mut settings: Vec<BTreeMap<&str, &toml::Value>> = vec![BTreeMap::new()];
+        match self.combine {
+            Combine::OneByOne => {
+                for (key, values) in &self.vary {
+                    let one = |value| BTreeMap::from([(key.as_str(), value)]);
+                    settings.extend(values.iter().map(one));
+                }
+            }
+            Combine::Grid => {
+                for (key, values) in &self.vary {
+                    let with = |setting: &BTreeMap<_, _>, value| {
+                        let mut setting = setting.clone();
+                        setting.insert(key.as_str(), value);
+                        setting
+                    };
+                    settings = settings
+                        .iter()
+                        .flat_map(|setting| values.iter().map(move |value| with(setting, value)))
+                        .collect();
+                }
+            }
+        }
+        let mut variants = Vec::new();
+        for setting in settings {
+            for &seed in &self.seeds {
+                variants.push(self.variant(&setting, seed));
+            }
+        }
+        variants
+    }
+
+    fn variant(&self, setting: &BTreeMap<&str, &toml::Value>, seed: u64) -> Variant {
+        let values: BTreeMap<String, String> = setting
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect();
+        let mut sets: Vec<String> = self
+            .set
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        sets.extend(values.iter().map(|(key, value)| format!("{key}={value}")));
+        sets.extend([format!("seed={seed}"), format!("task.seed={seed}")]);
+        let mut name: Vec<String> = values
+            .iter()
+            .map(|(key, value)| {
+                let short = key.rsplit('.').next().unwrap_or(key);
+                let plain = |c: char| {
+                    if c.is_alphanumeric() || c == '.' {
+                        c
+                    } else {
+                        '_'
+                    }
+                };
+                let value: String = value.chars().map(plain).collect();
+                format!("{short}-{}", value.trim_matches('_'))
+            })
+            .collect();
+        if name.is_empty() {
+            name.push("base".into());
+        }
+        name.push(format!("seed-{seed}"));
+        Variant {
+            name: name.join("-"),
+            values,
+            seed,
+            sets,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sweep(combine: &str) -> Sweep {
+        toml::from_str(&format!(
+            "recipe = \"quickstart.toml\"\nseeds = [0, 1]\ncombine = \"{combine}\"\n\
+             [vary]\n\"collect.questions\" = [10, 20]\n\"collect.search.tree.c_puct\" = [1.0, 2.0]\n"
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn one_by_one_and_grid() {
+        let names = |combine| -> Vec<String> {
+            sweep(combine)
+                .variants()
+                .into_iter()
+                .map(|v| v.name)
+                .collect()
+        };
+        let alone = names("one_by_one");
+        assert_eq!(alone.len(), 10);
+        assert_eq!(
+            alone[..3],
+            ["base-seed-0", "base-seed-1", "questions-10-seed-0"]
+        );
+        let grid = names("grid");
+        assert_eq!(grid.len(), 8);
+        assert_eq!(grid[0], "questions-10-c_puct-1.0-seed-0");
+        let variant = &sweep("grid").variants()[1];
+        assert_eq!(
+            variant.sets,
+            [
+                "collect.questions=10",
+                "collect.search.tree.c_puct=1.0",
+                "seed=1",
+                "task.seed=1"
+            ]
+        );
+    }
+}
