@@ -152,6 +152,7 @@ pub fn attach(tree: &mut Tree, parent: NodeId, token: u32, world: &World, slots:
 
 pub fn random_params(random: &mut Random) -> Params {
     Params {
+        rule: Rule::Puct,
         c_puct: random.pick(&[0.5, 1.5, 2.0]),
         first_play_urgency: random.pick(&[0.0, 0.2]),
         min_prior: random.pick(&[0.0, 0.01, 0.1]),
