@@ -242,12 +242,19 @@ fn an_evaluation_charges_every_method_and_compares_them_in_pairs() {
     let names: Vec<&str> = methods.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["best_of_n", "greedy", "searched", "vote", "weighted_vote"]
+        [
+            "best_of_n",
+            "greedy",
+            "most_probable",
+            "searched",
+            "vote",
+            "weighted_vote"
+        ]
     );
     for method in methods.values() {
         assert_eq!(method.total, 40);
         assert!(method.low <= method.accuracy && method.accuracy <= method.high);
-        assert_eq!(method.against.len(), 4);
+        assert_eq!(method.against.len(), 5);
         assert!(method.forward_tokens > 10.0);
     }
     assert_eq!(

@@ -212,8 +212,8 @@ fn tables_and_curves(browser: &mut Browser) {
     };
     assert_eq!(
         count(browser, ".methods tr[data-method]"),
-        10,
-        "two iterations, five methods"
+        12,
+        "two iterations, six methods"
     );
     assert!(count(browser, "#curves .chart path.line") > 15);
     assert_eq!(count(browser, "#value .diagram"), 5, "one for each method");

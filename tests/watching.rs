@@ -102,7 +102,14 @@ fn every_tag_of_a_run_is_there_and_steps_go_up() {
         "time/train_s",
         "time/evaluate_s",
     ]);
-    for method in ["greedy", "vote", "weighted_vote", "best_of_n", "searched"] {
+    for method in [
+        "greedy",
+        "vote",
+        "weighted_vote",
+        "best_of_n",
+        "most_probable",
+        "searched",
+    ] {
         for end in ["", "_low", "_high", "_tokens"] {
             scalars.insert(format!("eval/{method}{end}"));
         }

@@ -83,7 +83,13 @@ pub(super) fn plain<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> 
 pub(super) fn methods(last: &Evaluation, first: &Evaluation) -> String {
     let mut rows = Vec::new();
     let mut names: Vec<&String> = last.methods.keys().collect();
-    let order = ["greedy", "vote", "weighted_vote", "best_of_n"];
+    let order = [
+        "greedy",
+        "vote",
+        "weighted_vote",
+        "best_of_n",
+        "most_probable",
+    ];
     let place = |name: &str| order.iter().position(|o| *o == name).unwrap_or(order.len());
     names.sort_by_key(|name| (place(name), name.as_str()));
     for name in names {

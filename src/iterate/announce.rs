@@ -18,10 +18,16 @@ pub(super) fn start(recipe: &Recipe, dir: &Path, monitor: &Monitor) {
         flatten("", &value, &mut settings);
     }
     let searches = recipe.evaluate.search.keys().map(String::as_str);
-    let methods: Vec<&str> = ["greedy", "vote", "weighted_vote", "best_of_n"]
-        .into_iter()
-        .chain(searches)
-        .collect();
+    let methods: Vec<&str> = [
+        "greedy",
+        "vote",
+        "weighted_vote",
+        "best_of_n",
+        "most_probable",
+    ]
+    .into_iter()
+    .chain(searches)
+    .collect();
     monitor.record(&Event::Start(Start {
         name: name.into_owned(),
         settings,

@@ -15,7 +15,7 @@ pub(super) const FOUR: f64 = 0.4;
 
 /// Shares in percent: pretraining, train, dev, test. Three-number questions are few and asked for
 /// often, and what the policy can learn is limited by how many of them it trains on, so most are for
-/// training: test keeps 60% of three numbers for 550 questions, dev for 390, train for 2,450; later
+/// training: test keeps 60% of three numbers for 550 questions, dev for 350, train for 2,450; later
 /// questions have four numbers.
 const THREE_SHARES: Shares = Shares([14, 62, 10, 14]);
 const FOUR_SHARES: Shares = Shares([45, 43, 4, 8]);
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn three_number_questions_last_as_long_as_documented() {
-        for (class, questions) in [(Class::Train, 2450), (Class::Dev, 390), (Class::Test, 550)] {
+        for (class, questions) in [(Class::Train, 2450), (Class::Dev, 350), (Class::Test, 550)] {
             let sequence = sequence(class, 0);
             let three = sequence[..questions]
                 .iter()
