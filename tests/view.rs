@@ -216,7 +216,7 @@ fn tables_and_curves(browser: &mut Browser) {
         "two iterations, six methods"
     );
     assert!(count(browser, "#curves .chart path.line") > 15);
-    assert_eq!(count(browser, "#value .diagram"), 5, "one for each method");
+    assert_eq!(count(browser, "#value .diagram"), 6, "one for each method");
     let box_of = "(b => [b.x + b.width / 2, b.y + b.height / 2])";
     let chart = "const c = document.querySelector('#curves .chart svg'); c.scrollIntoView({block: 'center'});";
     let at = browser.js(&format!("{chart} {box_of}(c.getBoundingClientRect())"));

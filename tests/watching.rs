@@ -160,7 +160,7 @@ fn every_tag_of_a_run_is_there_and_steps_go_up() {
 
     let layout = &found["tensors"]["custom_scalars__config__"][0]["value"]["category"];
     assert_eq!(layout[0]["title"], "results");
-    let series = &layout[0]["chart"][4]["margin"]["series"];
+    let series = &layout[0]["chart"][5]["margin"]["series"];
     assert_eq!(
         series[0],
         json!({

@@ -64,9 +64,10 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
             seed: open.recipe.seed,
             stop,
         };
+        let again = args.recipes.iter().filter(|other| *other == path).count() > 1;
         let source = match model {
-            Some(model) => model.display().to_string(),
-            None => open.recipe.name.clone(),
+            Some(model) if again => model.display().to_string(),
+            _ => open.recipe.name.clone(),
         };
         let own = iterate::frontier_of_split(
             &source,

@@ -37,6 +37,7 @@ pub struct MethodReport {
     /// Wall-clock seconds of the whole method; the three methods that share their draws share it.
     pub seconds: f64,
     /// McNemar's exact test against other methods on the same questions, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub against: BTreeMap<String, Comparison>,
 }
 
