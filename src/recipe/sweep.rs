@@ -128,15 +128,9 @@ impl Sweep {
             .iter()
             .map(|(key, value)| {
                 let short = key.rsplit('.').next().unwrap_or(key);
-                let plain = |c: char| {
-                    if c.is_alphanumeric() || c == '.' {
-                        c
-                    } else {
-                        '_'
-                    }
-                };
-                let value: String = value.chars().map(plain).collect();
-                format!("{short}-{}", value.trim_matches('_'))
+                let words = value.split(|c: char| !c.is_alphanumeric() && c != '.');
+                let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+                format!("{short}-{}", words.join("-"))
             })
             .collect();
         if name.is_empty() {
