@@ -7,6 +7,7 @@
 use super::plan::{FitPlan, Lessons, Plan};
 use super::sample::Spread;
 use super::shape::{FLOAT, Fit};
+use crate::engine::Weights;
 use crate::trace::NodeRecord;
 use crate::train::LOGITS_AT_ONCE;
 use serde::Serialize;
@@ -180,6 +181,19 @@ impl Plan<'_> {
     /// Adds the checkpoint that the phase works with, unless reading it takes more.
     fn with_checkpoint(&self, mut work: Vec<Part>, trained: bool, valued: bool) -> Vec<Part> {
         if !trained {
+            // A trained checkpoint is packed as it is given away; the run's first model stays, and a
+            // matrix is copied out of it to be packed.
+            let number = match self.recipe.engine.weights {
+                Weights::Bf16 => FLOAT / 2.0,
+                _ => FLOAT,
+            };
+            let config = &self.shape.config;
+            let largest = (config.vocab_size * config.hidden_size) as f64 * FLOAT;
+            work.push(part(
+                "first model as the engine packs it",
+                self.on_host(self.shape.policy * number + largest),
+                "engine.weights",
+            ));
             if self.sample.searched > 0 {
                 work.push(part("what the measured steps leave", TRIED, ""));
             }

@@ -4,6 +4,7 @@ use super::accounts::{Part, sum};
 use super::plan::Plan;
 use super::sample::{Sample, Spread};
 use super::{Estimate, PhaseEstimate, Refusal, Room};
+use crate::engine::Weights;
 use crate::iterate::{Phase, phases};
 use crate::model::Config;
 use crate::recipe::{Mode, Recipe, Shape};
@@ -89,9 +90,23 @@ fn keys_and_values_are_those_of_the_trees_in_work() {
 fn every_copy_of_the_weights_counts() {
     let weights = config().parameters() as f64 * 4.0;
     let mut recipe = recipe();
-    let (first, _) = peak(&recipe, 0, Phase::Evaluate);
-    let (later, parts) = peak(&recipe, 1, Phase::Evaluate);
-    assert!(later > first + weights);
+    let packed = |recipe: &Recipe, iteration| {
+        let (_, parts) = peak(recipe, iteration, Phase::Evaluate);
+        bytes_of(&parts, "first model as the engine packs it")
+    };
+    assert!(
+        packed(&recipe, 0) > weights,
+        "beside the first model itself"
+    );
+    recipe.engine.weights = Weights::Bf16;
+    assert!(packed(&recipe, 0) < weights);
+    recipe.engine.weights = Weights::Auto;
+    assert_eq!(
+        packed(&recipe, 1),
+        0.0,
+        "the first model is not searched with"
+    );
+    let (_, parts) = peak(&recipe, 1, Phase::Evaluate);
     assert!(bytes_of(&parts, "weights of the last checkpoint") > 0.99 * weights);
 
     let moved = |recipe: &Recipe| {
