@@ -110,6 +110,7 @@ fn timed(
     // Forward once, backward twice.
     let operations = 6.0 * subject.config().parameters() as f64;
     Ok(Figure {
+        peak_bytes: None,
         what,
         rows: params.rows,
         context: params.context,

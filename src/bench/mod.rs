@@ -16,6 +16,7 @@ pub use report::{Figure, Report};
 pub use shapes::{names, shape};
 pub use subject::{Prompted, Subject};
 
+use crate::memory::{self, Watch};
 use crate::{collect, engine, search, train};
 use serde::Serialize;
 
@@ -90,7 +91,10 @@ pub fn measure(subject: &Subject, what: &[What], params: &Params) -> Result<Repo
     let machine = Machine::measure(subject.device());
     let mut figures = Vec::new();
     for &what in what {
-        figures.push(match what {
+        // What the measurement before it left must not count.
+        memory::trim();
+        let watch = Watch::start();
+        let figure = match what {
             What::Decode => steps::decode(subject, params, &machine)?,
             What::Prefill => steps::prefill(subject, params, &machine)?,
             What::Expansion => steps::expansion(subject, params, &machine)?,
@@ -98,6 +102,10 @@ pub fn measure(subject: &Subject, what: &[What], params: &Params) -> Result<Repo
             What::Search => searches::guided(subject, params)?,
             What::TrainValue => fits::value(subject, params, &machine)?,
             What::TrainPolicy => fits::policy(subject, params, &machine)?,
+        };
+        figures.push(Figure {
+            peak_bytes: watch.end(),
+            ..figure
         });
     }
     Ok(Report {

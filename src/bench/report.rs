@@ -30,6 +30,8 @@ pub struct Figure {
     pub repeats: Vec<f64>,
     /// What the machine allows at most, in the same unit; `None` where that is not a simple sum.
     pub roofline: Option<f64>,
+    /// Most main memory that the process held meanwhile, where the system tells.
+    pub peak_bytes: Option<u64>,
 }
 
 impl Figure {
@@ -74,6 +76,9 @@ impl Serialize for Figure {
             put("roofline", most.into());
             put("share_of_roofline", self.share().into());
         }
+        if let Some(bytes) = self.peak_bytes {
+            put("peak_bytes", bytes.into());
+        }
         map.serialize(serializer)
     }
 }
@@ -91,6 +96,7 @@ mod tests {
             unit: "tokens_per_s",
             repeats: vec![30.0, 10.0, 20.0],
             roofline: Some(40.0),
+            peak_bytes: Some(7),
         };
         let json = serde_json::to_value(&figure).unwrap();
         assert_eq!(json["what"], "decode");
@@ -100,5 +106,6 @@ mod tests {
             (Some(10.0), Some(30.0))
         );
         assert_eq!(json["share_of_roofline"], 0.5);
+        assert_eq!(json["peak_bytes"], 7);
     }
 }

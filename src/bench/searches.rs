@@ -45,6 +45,7 @@ pub(super) fn collect(subject: &Subject, params: &Params) -> Result<Figure, Erro
         repeats.push(simulations as f64 / from.elapsed().as_secs_f64());
     }
     Ok(Figure {
+        peak_bytes: None,
         what: What::Collect,
         rows: params.rows,
         context: params.max_new_tokens,
@@ -88,6 +89,7 @@ pub(super) fn guided(subject: &Subject, params: &Params) -> Result<Figure, Error
         repeats.push(from.elapsed().as_secs_f64() / prompts.len().max(1) as f64);
     }
     Ok(Figure {
+        peak_bytes: None,
         what: What::Search,
         rows: 1,
         context: params.max_new_tokens,

@@ -161,6 +161,7 @@ fn timed(
         _ => "tokens_per_s",
     };
     Ok(Figure {
+        peak_bytes: None,
         what,
         rows,
         context: params.context,
@@ -212,6 +213,7 @@ pub(super) fn prefill(
     let tokens = rows * length;
     let cost = Cost::of(subject, tokens, rows, length / 2)?;
     Ok(Figure {
+        peak_bytes: None,
         what: What::Prefill,
         rows,
         context: length,
