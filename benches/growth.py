@@ -50,7 +50,7 @@ def panel(x0, y0, title, points, key):
     width, height = WIDTH - LEFT - 14, HEIGHT - TOP - 34
     across = lambda x: x0 + LEFT + (x - left) / (right - left) * width
     down = lambda y: y0 + TOP + (high - math.log10(y)) / (high - low) * height
-    out = [f'<text x="{x0 + LEFT}" y="{y0 + 18}" font-size="12">{title}</text>']
+    out = [f'<text x="{x0 + LEFT}" y="{y0 + 18}" font-size="10">{title}</text>']
     for power in range(low, high + 1):
         y = down(10.0**power)
         out.append(f'<line x1="{x0 + LEFT}" x2="{x0 + LEFT + width}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
