@@ -1,10 +1,14 @@
 //! What several verbs share.
 
+use super::table;
 use crate::engine::Engine;
+use crate::evaluate;
+use crate::iterate::{Outcome, Run};
 use crate::model::{self, Checkpoint, Source, Tokenizer, Value, ValueHead};
 use crate::monitor::Monitor;
 use crate::recipe::{Learn, Recipe};
 use crate::search::Policy;
+use crate::stop::Stop;
 use crate::task::{self, Task};
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Result, miette};
@@ -161,6 +165,34 @@ impl Open {
             _engine: engine,
         })
     }
+}
+
+impl Open {
+    /// What an evaluation runs on.
+    pub fn setting<'a>(&'a self, stop: &'a Stop) -> evaluate::Setting<'a> {
+        evaluate::Setting {
+            policy: &self.policy,
+            tokenizer: &self.tokenizer,
+            task: &self.task,
+            monitor: &self.monitor,
+            iteration: 0,
+            seed: self.recipe.seed,
+            stop,
+        }
+    }
+}
+
+/// Runs every unfinished phase, with a row of the table for each iteration.
+pub(super) fn run_to_end(run: &mut Run, monitor: &Monitor, stop: &Stop) -> Result<Vec<Outcome>> {
+    monitor.line(&table::head());
+    let outcomes = run
+        .run(|outcome| monitor.line(&table::row(outcome)))
+        .map_err(|error| match stop.asked() {
+            true => miette!("stopped; the same command goes on from here"),
+            false => miette::Report::from_err(error),
+        })?;
+    monitor.flush().into_diagnostic()?;
+    Ok(outcomes)
 }
 
 /// Writes a file whole or not at all.

@@ -3,8 +3,8 @@
 use super::common::{self, Open, RecipeArgs};
 use super::table;
 use crate::evaluate::frontier::Frontier;
+use crate::iterate;
 use crate::stop::Stop;
-use crate::{evaluate, iterate};
 use miette::{IntoDiagnostic, Result};
 use std::path::PathBuf;
 
@@ -55,15 +55,7 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
         let model = args.model.get(index);
         let recipe = RecipeArgs::new(path.clone(), args.set.clone(), args.device.clone());
         let open = Open::new(&recipe, model.map(PathBuf::as_path), |_| true)?;
-        let setting = evaluate::Setting {
-            policy: &open.policy,
-            tokenizer: &open.tokenizer,
-            task: &open.task,
-            monitor: &open.monitor,
-            iteration: 0,
-            seed: open.recipe.seed,
-            stop,
-        };
+        let setting = open.setting(stop);
         let again = args.recipes.iter().filter(|other| *other == path).count() > 1;
         let source = match model {
             Some(model) if again => model.display().to_string(),

@@ -2,8 +2,8 @@
 
 use super::common::{self, Open, RecipeArgs};
 use super::table;
+use crate::iterate;
 use crate::stop::Stop;
-use crate::{evaluate, iterate};
 use miette::{IntoDiagnostic, Result};
 use std::path::PathBuf;
 
@@ -28,15 +28,7 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
         common::fresh_dir(out)?;
     }
     let open = Open::new(&args.recipe, args.model.as_deref(), |_| true)?;
-    let setting = evaluate::Setting {
-        policy: &open.policy,
-        tokenizer: &open.tokenizer,
-        task: &open.task,
-        monitor: &open.monitor,
-        iteration: 0,
-        seed: open.recipe.seed,
-        stop,
-    };
+    let setting = open.setting(stop);
     let evaluation = iterate::evaluate_split(&setting, &open.recipe.evaluate).into_diagnostic()?;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).into_diagnostic()?;

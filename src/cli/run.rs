@@ -92,14 +92,7 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
         monitor.line(&expect::line(estimate));
         expect::report(estimate, &monitor);
     }
-    monitor.line(&table::head());
-    let outcomes = run
-        .run(|outcome| monitor.line(&table::row(outcome)))
-        .map_err(|error| match stop.asked() {
-            true => miette!("stopped; the same command goes on from here"),
-            false => miette::Report::from_err(error),
-        })?;
-    monitor.flush().into_diagnostic()?;
+    let outcomes = common::run_to_end(&mut run, &monitor, stop)?;
     if args.json {
         return Ok(());
     }

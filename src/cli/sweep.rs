@@ -9,7 +9,7 @@ use crate::recipe::Recipe;
 use crate::recipe::sweep::{Sweep, Variant};
 use crate::stop::Stop;
 use crate::trace::table::Table;
-use miette::{IntoDiagnostic, Result, miette};
+use miette::{IntoDiagnostic, Result};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -51,14 +51,7 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
             .into_diagnostic()?
             .watched_by(monitor.clone())
             .stopped_by(stop.clone());
-        monitor.line(&table::head());
-        let outcomes = run
-            .run(|outcome| monitor.line(&table::row(outcome)))
-            .map_err(|error| match stop.asked() {
-                true => miette!("stopped; the same command goes on from here"),
-                false => miette::Report::from_err(error),
-            })?;
-        monitor.flush().into_diagnostic()?;
+        let outcomes = common::run_to_end(&mut run, &monitor, stop)?;
         done.push((variant.clone(), outcomes));
         // After every run, so that a sweep that is cut has its table too.
         write(&sweep, &done, &out.join("sweep.parquet"))?;

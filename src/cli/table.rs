@@ -1,7 +1,7 @@
 //! The tables that a run prints.
 
 use crate::evaluate::frontier::Frontier;
-use crate::evaluate::{Evaluation, MethodReport};
+use crate::evaluate::{Evaluation, METHODS, MethodReport};
 use crate::iterate::Outcome;
 use crate::recipe::sweep::Variant;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -83,14 +83,12 @@ pub(super) fn plain<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> 
 pub(super) fn methods(last: &Evaluation, first: &Evaluation) -> String {
     let mut rows = Vec::new();
     let mut names: Vec<&String> = last.methods.keys().collect();
-    let order = [
-        "greedy",
-        "vote",
-        "weighted_vote",
-        "best_of_n",
-        "most_probable",
-    ];
-    let place = |name: &str| order.iter().position(|o| *o == name).unwrap_or(order.len());
+    let place = |name: &str| {
+        METHODS
+            .iter()
+            .position(|o| *o == name)
+            .unwrap_or(METHODS.len())
+    };
     names.sort_by_key(|name| (place(name), name.as_str()));
     for name in names {
         let method = &last.methods[name];

@@ -4,7 +4,7 @@
 use super::answers::{self, Answer};
 use super::report;
 use super::statistics::{McNemar, holm};
-use super::{Entry, Error, Evaluation, MethodReport, Params, Run, Setting, graded, plot};
+use super::{Entry, Error, Evaluation, MethodReport, Params, Run, Setting, plot};
 use crate::search::Ledger;
 use crate::task::{HeldOut, Problem};
 use serde::Serialize;
@@ -126,16 +126,12 @@ pub fn frontier<S: HeldOut>(
         plan.push(Entry::one(named(name, 1), method));
     }
     results.extend(run.answer(plan, &bar)?);
-    let right: BTreeMap<String, Vec<bool>> = results
-        .iter()
-        .map(|(name, answers, _)| (name.clone(), graded(setting, problems, answers)))
-        .collect();
     let order: Vec<String> = results.iter().map(|r| r.0.clone()).collect();
     let evaluation: Evaluation = report::build(setting, problems, results, params, start.elapsed());
     let mut points = Vec::new();
     let mut marks = Vec::new();
     for name in order {
-        let (Some(report), Some(right)) = (evaluation.methods.get(&name), right.get(&name)) else {
+        let Some(report) = evaluation.methods.get(&name) else {
             continue;
         };
         let (method, budget) = match name.split_once('@') {
@@ -154,7 +150,7 @@ pub fn frontier<S: HeldOut>(
                 ..report.clone()
             },
         });
-        marks.push(right.clone());
+        marks.push(evaluation.right(&name));
     }
     let mut frontier = Frontier {
         split: params.split,

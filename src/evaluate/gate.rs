@@ -3,7 +3,7 @@
 
 use super::answers::{Answer, Method};
 use super::statistics::McNemar;
-use super::{Entry, Error, Run, Setting, graded};
+use super::{Entry, Error, Run, Setting, grade};
 use crate::task::{Dev, Problem};
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +103,10 @@ pub fn right_answers(
     let bar = setting.monitor.progress("gate", problems.len() as u64);
     let results = run.answer(vec![Entry::one("gate", method)], &bar)?;
     let answers: &[Answer] = results.first().map_or(&[], |result| &result.1);
-    Ok(graded(setting, problems, answers))
+    let pairs = problems.iter().zip(answers);
+    Ok(pairs
+        .map(|(problem, answer)| grade(setting, problem, answer).correct)
+        .collect())
 }
 
 #[cfg(test)]

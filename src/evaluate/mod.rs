@@ -15,7 +15,7 @@ use crate::model::Tokenizer;
 use crate::monitor::{Monitor, Progress, step_in};
 use crate::search::{self, BeamParams, GuidedParams, Policy, SampleParams};
 use crate::stop::{Stop, Stopped};
-use crate::task::{HeldOut, Problem, Task};
+use crate::task::{Grade, HeldOut, Problem, Task};
 use crate::trace;
 use answers::{Answer, Question};
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,25 @@ impl Default for Params {
         }
     }
 }
+
+impl Params {
+    /// Questions at most.
+    pub fn limit(&self) -> usize {
+        match self.questions {
+            0 => usize::MAX,
+            limit => limit,
+        }
+    }
+}
+
+/// Methods that every evaluation has, besides the searches of its recipe.
+pub const METHODS: [&str; 5] = [
+    "greedy",
+    answers::CHOICES[0],
+    answers::CHOICES[1],
+    answers::CHOICES[2],
+    answers::CHOICES[3],
+];
 
 /// Why an evaluation ended early.
 #[derive(Debug, thiserror::Error)]
@@ -260,19 +279,15 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Which answers are right: a text that was cut is none.
-fn graded<S: HeldOut>(
-    setting: &Setting<'_>,
-    problems: &[Problem<S>],
-    answers: &[Answer],
-) -> Vec<bool> {
-    let right = |(problem, answer): (&Problem<S>, &Answer)| {
-        let grade = setting
-            .task
-            .grade(&problem.question, &problem.gold, &answer.text);
-        grade.correct && answer.completion.finished
-    };
-    problems.iter().zip(answers).map(right).collect()
+/// The grade of an answer: a text that was cut is never right.
+fn grade<S: HeldOut>(setting: &Setting<'_>, problem: &Problem<S>, answer: &Answer) -> Grade {
+    let grade = setting
+        .task
+        .grade(&problem.question, &problem.gold, &answer.text);
+    Grade {
+        correct: grade.correct && answer.completion.finished,
+        ..grade
+    }
 }
 
 /// Answers all questions by one method, `params.workers` at a time; results in their order.

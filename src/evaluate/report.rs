@@ -2,10 +2,10 @@
 
 use super::answers::Answer;
 use super::statistics::{Interval, McNemar};
-use super::{Error, Params, Setting, SplitName};
+use super::{Error, Params, Setting, SplitName, grade};
 use crate::monitor::Monitor;
 use crate::search::Ledger;
-use crate::task::{HeldOut, Problem};
+use crate::task::{Grade, HeldOut, Problem};
 use crate::trace::{self, table::Table};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -107,14 +107,11 @@ pub(super) fn build<S: HeldOut>(
         let mut right = Vec::with_capacity(problems.len());
         let mut cut = 0;
         for (problem, answer) in problems.iter().zip(&answers) {
-            let grade = setting
-                .task
-                .grade(&problem.question, &problem.gold, &answer.text);
-            let correct = grade.correct && answer.completion.finished;
-            right.push(correct);
+            let grade = grade(setting, problem, answer);
+            right.push(grade.correct);
             ledger += answer.ledger;
             cut += u64::from(!answer.completion.finished && answer.failure.is_none());
-            rows.push(problem, &name, answer, correct, grade.parsed);
+            rows.push(problem, &name, answer, grade);
         }
         let correct = right.iter().filter(|r| **r).count() as u64;
         let total = right.len() as u64;
@@ -173,9 +170,10 @@ impl Rows {
         problem: &Problem<S>,
         method: &str,
         answer: &Answer,
-        correct: bool,
-        parsed: Option<String>,
+        grade: Grade,
     ) {
+        let correct = grade.correct;
+
         let shown = self.method.iter().filter(|m| *m == method).count() < SHOWN;
         if shown && (method == "greedy" || method == "searched") {
             self.samples.push(format!(
@@ -189,7 +187,7 @@ impl Rows {
         self.asked.push(problem.question.clone());
         self.method.push(method.to_string());
         self.correct.push(correct);
-        self.answer.push(parsed.unwrap_or_default());
+        self.answer.push(grade.parsed.unwrap_or_default());
         self.gold.push(problem.gold.clone());
         self.text.push(answer.text.clone());
         self.failure
@@ -220,6 +218,14 @@ impl Rows {
 }
 
 impl Evaluation {
+    /// Which questions `method` answered right, in their order.
+    pub(super) fn right(&self, method: &str) -> Vec<bool> {
+        let rows = self.rows.method.iter().zip(&self.rows.correct);
+        rows.filter(|(name, _)| *name == method)
+            .map(|(_, right)| *right)
+            .collect()
+    }
+
     /// Writes `evaluation.parquet` (one row a question and method), then `evaluation.json`.
     ///
     /// # Errors

@@ -442,10 +442,7 @@ pub fn evaluate_split(
     setting: &evaluate::Setting<'_>,
     params: &evaluate::Params,
 ) -> Result<Evaluation, Error> {
-    let limit = match params.questions {
-        0 => usize::MAX,
-        n => n,
-    };
+    let limit = params.limit();
     Ok(match params.split {
         SplitName::Dev => evaluate::evaluate(setting, &setting.task.dev(limit)?, params)?,
         SplitName::Test => evaluate::evaluate(setting, &setting.task.test(limit)?, params)?,
@@ -463,10 +460,7 @@ pub fn frontier_of_split(
     budgets: &[usize],
     parameters: usize,
 ) -> Result<Frontier, Error> {
-    let limit = match params.questions {
-        0 => usize::MAX,
-        n => n,
-    };
+    let limit = params.limit();
     Ok(match params.split {
         SplitName::Dev => {
             let problems = setting.task.dev(limit)?;

@@ -2,6 +2,7 @@
 
 use super::toml_source::{Error, Source};
 use super::{Mode, Pretrain, Recipe};
+use crate::evaluate::METHODS;
 use crate::search::{Rollout, SampleParams};
 use crate::task::Kind;
 use crate::train::distil::{self, Teach};
@@ -221,14 +222,7 @@ impl Checker<'_> {
 
     /// A search goes by its name in tables and files, beside the other methods.
     fn own_name(&self, name: &str, path: &str, taken: bool) -> Result<(), Error> {
-        let others = [
-            "greedy",
-            "vote",
-            "weighted_vote",
-            "best_of_n",
-            "most_probable",
-        ];
-        if !taken && !others.contains(&name) && !name.contains('@') {
+        if !taken && !METHODS.contains(&name) && !name.contains('@') {
             return Ok(());
         }
         let message = match name.contains('@') {

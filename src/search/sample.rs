@@ -3,7 +3,7 @@
 use super::decode::{Completion, Policy};
 use super::random::seed_of;
 use super::{Error, Ledger};
-use crate::engine::{Choose, Finish, Generate, Request};
+use crate::engine::{Choose, Finish, Generate, Reply, Request};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -87,6 +87,29 @@ pub async fn sample(
     params: &Params,
     seed: u64,
 ) -> Result<Drawn, Error> {
+    let (replies, prompted) = draw(policy, prompt, count, None, params, seed).await?;
+    let cost = |reply: &Reply| {
+        let mut ledger = Ledger::default();
+        ledger.rollout(reply.slots.len(), policy.engine.nets());
+        ledger
+    };
+    Ok(Drawn {
+        completions: replies.iter().map(Completion::generated).collect(),
+        prompted,
+        ledgers: replies.iter().map(cost).collect(),
+    })
+}
+
+/// The replies behind [`sample`], with `record` continuations of every position if it is given, and what
+/// the prompt cost.
+pub(super) async fn draw(
+    policy: &Policy,
+    prompt: &[u32],
+    count: usize,
+    record: Option<usize>,
+    params: &Params,
+    seed: u64,
+) -> Result<(Vec<Reply>, Ledger), Error> {
     let mut prompted = Ledger::default();
     let Some((&last, before)) = prompt.split_last() else {
         return Err(crate::engine::Error::Empty.into());
@@ -113,25 +136,18 @@ pub async fn sample(
                 seed: seed_of(seed, &[index as u64]),
             },
             params.max_new_tokens,
-            None,
+            record,
         );
         let session = session.clone();
         tasks.spawn(async move { (index, session.run(request).await) });
     }
-    let mut drawn = Vec::with_capacity(count);
+    let mut replies = Vec::with_capacity(count);
     while let Some(result) = tasks.join_next().await {
         let (index, reply) = result?;
         let reply = reply?;
-        let mut ledger = Ledger::default();
-        ledger.rollout(reply.slots.len(), policy.engine.nets());
         debug_assert_ne!(reply.finish, Finish::Forwarded);
-        drawn.push((index, Completion::generated(&reply), ledger));
+        replies.push((index, reply));
     }
-    drawn.sort_by_key(|d| d.0);
-    let (completions, ledgers) = drawn.into_iter().map(|d| (d.1, d.2)).unzip();
-    Ok(Drawn {
-        completions,
-        prompted,
-        ledgers,
-    })
+    replies.sort_by_key(|reply| reply.0);
+    Ok((replies.into_iter().map(|reply| reply.1).collect(), prompted))
 }

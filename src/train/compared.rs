@@ -1,9 +1,9 @@
 //! What a policy learns from texts compared with each other: preferences between siblings of a tree, and
 //! advantages of finished texts.
 
-use super::distil::{Advantage, children};
+use super::distil::Advantage;
 use super::example::{Aim, PolicyExample};
-use super::from_traces::{Text, texts};
+use super::from_traces::{Text, children, texts};
 use super::pull::Pull;
 use crate::trace::{NodeRecord, TreeRecord};
 
@@ -141,16 +141,7 @@ pub(super) fn pushes(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn node(parent: Option<u32>, token: u32, visits: u32, sum: f64) -> NodeRecord {
-        NodeRecord {
-            parent,
-            token,
-            visits,
-            return_sum: sum,
-            ..NodeRecord::default()
-        }
-    }
+    use crate::train::from_traces::tests::node;
 
     /// `5 0` won three times, `6 0` lost once.
     fn tree() -> TreeRecord {

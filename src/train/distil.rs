@@ -3,7 +3,7 @@
 
 use super::compared;
 use super::example::{Aim, PolicyExample};
-use super::from_traces::{Text, texts};
+use super::from_traces::{Text, children, texts};
 use super::pull::Pull;
 use crate::trace::{NodeRecord, TreeRecord};
 use crate::tree::improved::{Scale, Tried, completed_policy, visit_policy};
@@ -103,17 +103,6 @@ impl Default for Params {
             min_shift: 0.02,
         }
     }
-}
-
-/// The children of each node.
-pub(super) fn children(tree: &TreeRecord) -> Vec<Vec<usize>> {
-    let mut children: Vec<Vec<usize>> = vec![Vec::new(); tree.nodes.len()];
-    for (index, node) in tree.nodes.iter().enumerate() {
-        if let Some(parent) = node.parent {
-            children[parent as usize].push(index);
-        }
-    }
-    children
 }
 
 /// A node's children as the search left them, and its own evaluation.
@@ -269,16 +258,7 @@ fn lesson(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn node(parent: Option<u32>, token: u32, visits: u32, sum: f64) -> NodeRecord {
-        NodeRecord {
-            parent,
-            token,
-            visits,
-            return_sum: sum,
-            ..NodeRecord::default()
-        }
-    }
+    use crate::train::from_traces::tests::node;
 
     /// Below the root `5` won 3 of 3 and `6` lost 4 of 4, though it was thought more probable.
     fn tree() -> TreeRecord {

@@ -133,15 +133,21 @@ fn chosen(tree: &TreeRecord, limit: usize, seed: u64) -> Vec<Text> {
     right
 }
 
-/// All finished texts of a tree with a known outcome, depth first, more probable tokens first.
-pub(super) fn texts(tree: &TreeRecord) -> Vec<Text> {
-    let nodes = &tree.nodes;
-    let mut children: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
-    for (index, node) in nodes.iter().enumerate() {
+/// The children of each node, in the order of the nodes.
+pub(super) fn children(tree: &TreeRecord) -> Vec<Vec<usize>> {
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); tree.nodes.len()];
+    for (index, node) in tree.nodes.iter().enumerate() {
         if let Some(parent) = node.parent {
             children[parent as usize].push(index);
         }
     }
+    children
+}
+
+/// All finished texts of a tree with a known outcome, depth first, more probable tokens first.
+pub(super) fn texts(tree: &TreeRecord) -> Vec<Text> {
+    let nodes = &tree.nodes;
+    let mut children = children(tree);
     for (index, below) in children.iter_mut().enumerate() {
         below.sort_by_key(|&child| rank(&nodes[index], nodes[child].token));
     }
@@ -202,10 +208,10 @@ fn rank(node: &NodeRecord, token: u32) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn node(parent: Option<u32>, token: u32, visits: u32, sum: f64) -> NodeRecord {
+    pub fn node(parent: Option<u32>, token: u32, visits: u32, sum: f64) -> NodeRecord {
         NodeRecord {
             parent,
             token,

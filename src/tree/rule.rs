@@ -37,8 +37,6 @@ pub(super) struct Scene<'a> {
     pub visits: f64,
     /// The node's own evaluation, -1 to 1.
     pub value: f64,
-    /// Where its unvisited children start, in PUCT.
-    pub unvisited: f64,
     pub children: &'a [Candidate],
     /// At a root with one.
     pub gumbel: Option<&'a RootGumbel>,
@@ -72,61 +70,6 @@ impl RootGumbel {
 }
 
 impl Rule {
-    /// PUCT's factor at a node of `visits`; `None` for a rule of another form.
-    pub(super) fn factor(self, c: f64, visits: f64) -> Option<f64> {
-        match self {
-            Rule::Puct => Some(c),
-            Rule::AlphaZero { base } => {
-                let base = f64::from(base);
-                Some(c + ((1.0 + visits + base) / base).ln())
-            }
-            Rule::Uct | Rule::Gumbel { .. } => None,
-        }
-    }
-
-    /// The index of the child that is selected, the first among equals.
-    pub(super) fn select(self, c: f64, scene: &Scene<'_>) -> usize {
-        let children = scene.children;
-        match self {
-            Rule::Puct | Rule::AlphaZero { .. } => {
-                let factor = self.factor(c, scene.visits).unwrap_or(c) * scene.visits.sqrt();
-                first_max(children.iter().map(|child| {
-                    let mean = match child.visits > 0.0 {
-                        true => child.total / child.visits,
-                        false => scene.unvisited,
-                    };
-                    mean + factor * child.prior / (1.0 + child.visits)
-                }))
-            }
-            Rule::Uct => first_max(children.iter().map(|child| match child.visits > 0.0 {
-                true => child.total / child.visits + c * (scene.visits.ln() / child.visits).sqrt(),
-                false => f64::INFINITY,
-            })),
-            Rule::Gumbel { scale, .. } => match scene.gumbel {
-                Some(gumbel) => {
-                    let spent: f64 = children.iter().map(|c| c.visits).sum();
-                    // Past its budget a search goes on with the children that are left.
-                    let turn = (spent as usize).min(gumbel.schedule.len().saturating_sub(1));
-                    let wanted = gumbel.schedule.get(turn).copied().unwrap_or(0);
-                    first_max(
-                        scene
-                            .gumbel_scores(gumbel, scale, f64::from(wanted))
-                            .into_iter(),
-                    )
-                }
-                None => {
-                    let tried = scene.tried();
-                    let policy = completed_policy(&tried, scene.value, scale);
-                    let spent: f64 = children.iter().map(|c| c.visits).sum();
-                    let lag = policy.iter().zip(children);
-                    first_max(lag.map(|(p, c)| p - c.visits / (1.0 + spent)))
-                }
-            },
-        }
-    }
-}
-
-impl Rule {
     /// What the completed-Q policy ranks children by: at a root with a draw its sum with logit and
     /// completed return among the most visited, else the policy's probabilities.
     pub(super) fn improved(self, scene: &Scene<'_>) -> Vec<f64> {
@@ -145,7 +88,40 @@ impl Rule {
     }
 }
 
+/// AlphaZero's factor at a node of `visits`, from `c` on.
+pub(super) fn growing_factor(c: f64, base: f32, visits: f64) -> f64 {
+    let base = f64::from(base);
+    c + ((1.0 + visits + base) / base).ln()
+}
+
 impl Scene<'_> {
+    /// The index of the child that UCT selects, the first among equals.
+    pub(super) fn uct(&self, c: f64) -> usize {
+        first_max(self.children.iter().map(|child| match child.visits > 0.0 {
+            true => child.total / child.visits + c * (self.visits.ln() / child.visits).sqrt(),
+            false => f64::INFINITY,
+        }))
+    }
+
+    /// The index of the child that Gumbel search selects, the first among equals.
+    pub(super) fn gumbel(&self, scale: Scale) -> usize {
+        let spent: f64 = self.children.iter().map(|c| c.visits).sum();
+        match self.gumbel {
+            Some(gumbel) => {
+                // Past its budget a search goes on with the children that are left.
+                let turn = (spent as usize).min(gumbel.schedule.len().saturating_sub(1));
+                let wanted = gumbel.schedule.get(turn).copied().unwrap_or(0);
+                let scores = self.gumbel_scores(gumbel, scale, f64::from(wanted));
+                first_max(scores.into_iter())
+            }
+            None => {
+                let policy = completed_policy(&self.tried(), self.value, scale);
+                let lag = policy.iter().zip(self.children);
+                first_max(lag.map(|(p, c)| p - c.visits / (1.0 + spent)))
+            }
+        }
+    }
+
     fn tried(&self) -> Vec<Tried> {
         let children = self.children.iter();
         children

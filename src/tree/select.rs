@@ -1,8 +1,8 @@
 //! The walk from the root to a leaf.
 
 use super::arena::Edge;
-use super::rule::{Candidate, Scene};
-use super::{Child, NodeId, Tree};
+use super::rule::{Candidate, Scene, growing_factor};
+use super::{Child, NodeId, Rule, Tree};
 
 /// What a [`Leaf`] needs next. `in_flight` tells that another leaf in flight was told the same
 /// before and is to do the work: wait for it and [`Tree::advance`], or [`Tree::abandon`].
@@ -158,8 +158,14 @@ impl Tree {
         // The leaf's own virtual loss does not count: alone, it must walk as if there were none.
         let all = visits + loss * f64::from(node.in_flight - 1);
         let first = node.first_edge as usize;
-        let Some(factor) = self.params.rule.factor(c_puct, all) else {
-            return first + self.best_child_by_rule(id, all, unvisited);
+        let by = |choose: &dyn Fn(&Scene<'_>) -> usize| {
+            first + choose(&self.scene(id, all, &self.candidates(id)))
+        };
+        let factor = match self.params.rule {
+            Rule::Puct => c_puct,
+            Rule::AlphaZero { base } => growing_factor(c_puct, base, all),
+            Rule::Uct => return by(&|scene| scene.uct(c_puct)),
+            Rule::Gumbel { scale, .. } => return by(&|scene| scene.gumbel(scale)),
         };
         let root = all.sqrt();
         let mut best = (f64::NEG_INFINITY, first);
@@ -183,22 +189,13 @@ impl Tree {
         best.1
     }
 
-    /// The child that a rule other than PUCT selects at a node of `visits` visits.
-    fn best_child_by_rule(&self, id: NodeId, visits: f64, unvisited: f64) -> usize {
-        let children = self.candidates(id);
-        let scene = Scene {
-            visits,
-            unvisited,
-            ..self.scene(id, &children)
-        };
-        let c = f64::from(self.params.c_puct);
-        self.params.rule.select(c, &scene)
-    }
-
     /// What [`Pick::Improved`](super::Pick::Improved) ranks the children of a node by.
     pub(super) fn improved_scores(&self, id: NodeId) -> Vec<f64> {
+        let visits = f64::from(self.nodes[id.index()].visits);
         let children = self.candidates(id);
-        self.params.rule.improved(&self.scene(id, &children))
+        self.params
+            .rule
+            .improved(&self.scene(id, visits, &children))
     }
 
     fn candidates(&self, id: NodeId) -> Vec<Candidate> {
@@ -206,12 +203,10 @@ impl Tree {
         edges.map(|edge| self.candidate(edge)).collect()
     }
 
-    fn scene<'a>(&'a self, id: NodeId, children: &'a [Candidate]) -> Scene<'a> {
-        let visits = f64::from(self.nodes[id.index()].visits);
+    fn scene<'a>(&'a self, id: NodeId, visits: f64, children: &'a [Candidate]) -> Scene<'a> {
         Scene {
             visits,
             value: self.own_value(id),
-            unvisited: 0.0,
             children,
             gumbel: self.gumbel.as_ref().filter(|_| id.index() == 0),
         }
