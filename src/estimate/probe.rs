@@ -202,10 +202,7 @@ fn prompts(
 
 /// Questions of an evaluation.
 fn held_out(task: &dyn Task, recipe: &Recipe) -> Result<f64, Error> {
-    let limit = match recipe.evaluate.questions {
-        0 => usize::MAX,
-        limit => limit,
-    };
+    let limit = recipe.evaluate.limit();
     Ok(match recipe.evaluate.split {
         SplitName::Dev => task.dev(limit)?.len(),
         SplitName::Test => task.test(limit)?.len(),

@@ -210,10 +210,14 @@ impl<'a> Bench<'a> {
     /// Evaluates on `count` held-out questions; seconds of one.
     pub fn answer(&self, sample: &mut Sample, count: usize) -> Result<f64, Error> {
         let params = &self.recipe.evaluate;
-        let limit = params.limit();
+        let task = &self.ground.task;
         match params.split {
-            SplitName::Dev => self.answer_some(sample, self.ground.task.dev(limit)?, count),
-            SplitName::Test => self.answer_some(sample, self.ground.task.test(limit)?, count),
+            SplitName::Dev => {
+                self.answer_some(sample, params.choose(|limit| task.dev(limit))?, count)
+            }
+            SplitName::Test => {
+                self.answer_some(sample, params.choose(|limit| task.test(limit))?, count)
+            }
         }
     }
 

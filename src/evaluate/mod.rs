@@ -13,9 +13,9 @@ pub use report::{Comparison, Evaluation, MethodReport};
 use crate::engine::Meter;
 use crate::model::Tokenizer;
 use crate::monitor::{Monitor, Progress, step_in};
-use crate::search::{self, BeamParams, GuidedParams, Policy, SampleParams};
+use crate::search::{self, BeamParams, GuidedParams, Policy, SampleParams, stream};
 use crate::stop::{Stop, Stopped};
-use crate::task::{Grade, HeldOut, Problem, Task};
+use crate::task::{self, Grade, HeldOut, Problem, Task};
 use crate::trace;
 use answers::{Answer, Question};
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ pub struct Params {
     pub split: SplitName,
     /// Questions, the first ones of the split; 0 for all of them. Default 500.
     pub questions: usize,
+    /// Takes a random sample of the split instead of its first questions, seeded by this: the same
+    /// questions for every run with the same seed, in the order of the split. Default: none.
+    pub sample: Option<u64>,
     /// Texts drawn for a vote and for best-of-n. Default 8.
     pub samples: usize,
     /// Share of the questions that may fail (too long a prompt, for one) before the evaluation
@@ -63,6 +66,7 @@ impl Default for Params {
         Params {
             split: SplitName::Test,
             questions: 500,
+            sample: None,
             samples: 8,
             max_failures: 0.05,
             workers: 256,
@@ -81,6 +85,27 @@ impl Params {
             0 => usize::MAX,
             limit => limit,
         }
+    }
+
+    /// The questions of a split, which gives as many of its first ones as it is asked for.
+    ///
+    /// # Errors
+    /// Those of `split`.
+    pub fn choose<S: HeldOut>(
+        &self,
+        split: impl FnOnce(usize) -> Result<Vec<Problem<S>>, task::Error>,
+    ) -> Result<Vec<Problem<S>>, task::Error> {
+        let Some(seed) = self.sample else {
+            return split(self.limit());
+        };
+        let all = split(usize::MAX)?;
+        let count = self.limit().min(all.len());
+        let mut chosen = vec![false; all.len()];
+        for index in rand::seq::index::sample(&mut stream(seed, &[]), all.len(), count) {
+            chosen[index] = true;
+        }
+        let kept = all.into_iter().zip(chosen).filter(|(_, chosen)| *chosen);
+        Ok(kept.map(|(problem, _)| problem).collect())
     }
 }
 
@@ -331,4 +356,37 @@ async fn answer_all(
     };
     search::crowd(jobs, params.workers, setting.stop, take).await?;
     Ok(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Test;
+
+    fn split(limit: usize) -> Result<Vec<Problem<Test>>, task::Error> {
+        let problem = |id: u64| Problem::new(id, format!("question {id}"), "1");
+        Ok((0..limit.min(100) as u64).map(problem).collect())
+    }
+
+    fn ids(questions: usize, sample: Option<u64>) -> Vec<u64> {
+        let params = Params {
+            questions,
+            sample,
+            ..Params::default()
+        };
+        let problems = params.choose(split).unwrap();
+        problems.iter().map(|problem| problem.id).collect()
+    }
+
+    #[test]
+    fn a_sample_is_fixed_by_its_seed_in_the_order_of_the_split() {
+        assert_eq!(ids(10, None), (0..10).collect::<Vec<_>>());
+        let drawn = ids(10, Some(1));
+        assert_eq!(drawn, ids(10, Some(1)));
+        assert_ne!(drawn, ids(10, Some(2)));
+        assert_eq!(drawn.len(), 10);
+        assert!(drawn.is_sorted_by(|a, b| a < b) && drawn[9] >= 10);
+        assert_eq!(ids(0, Some(1)).len(), 100);
+        assert_eq!(ids(500, Some(1)).len(), 100);
+    }
 }

@@ -442,10 +442,16 @@ pub fn evaluate_split(
     setting: &evaluate::Setting<'_>,
     params: &evaluate::Params,
 ) -> Result<Evaluation, Error> {
-    let limit = params.limit();
+    let task = setting.task;
     Ok(match params.split {
-        SplitName::Dev => evaluate::evaluate(setting, &setting.task.dev(limit)?, params)?,
-        SplitName::Test => evaluate::evaluate(setting, &setting.task.test(limit)?, params)?,
+        SplitName::Dev => {
+            let problems = params.choose(|limit| task.dev(limit))?;
+            evaluate::evaluate(setting, &problems, params)?
+        }
+        SplitName::Test => {
+            let problems = params.choose(|limit| task.test(limit))?;
+            evaluate::evaluate(setting, &problems, params)?
+        }
     })
 }
 
@@ -460,14 +466,14 @@ pub fn frontier_of_split(
     budgets: &[usize],
     parameters: usize,
 ) -> Result<Frontier, Error> {
-    let limit = params.limit();
+    let task = setting.task;
     Ok(match params.split {
         SplitName::Dev => {
-            let problems = setting.task.dev(limit)?;
+            let problems = params.choose(|limit| task.dev(limit))?;
             frontier(source, setting, &problems, params, budgets, parameters)?
         }
         SplitName::Test => {
-            let problems = setting.task.test(limit)?;
+            let problems = params.choose(|limit| task.test(limit))?;
             frontier(source, setting, &problems, params, budgets, parameters)?
         }
     })
