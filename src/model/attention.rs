@@ -1,9 +1,9 @@
 //! Causal attention over whole sequences, as training and reference passes use it.
 
 use super::config::Config;
-use super::decoder::{Columns, Projection};
+use super::decoder::{Columns, Projection, in_type};
 use super::rope::Rope;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::ops::Range;
 
 /// How a decoder layer looks at other tokens.
@@ -104,7 +104,9 @@ impl CausalAttention {
                 .clone()
                 .map(|b| b.reshape(halves).flip([1]).reshape([n])),
         };
-        straight.forward(x.clone()) * cos.clone() + swapped.forward(x.clone()) * sin.clone()
+        let f32s = |columns: &Columns| in_type(columns.forward(x.clone()), DType::F32);
+        let rotated = f32s(&straight) * cos.clone() + f32s(&swapped) * sin.clone();
+        in_type(rotated, x.dtype())
     }
 }
 
@@ -118,6 +120,7 @@ impl Attend for CausalAttention {
             self.head_dim,
         );
         let group = h / kv;
+        let dtype = x.dtype();
         let q = self.rotated(projection, &x, 0..h * d, &self.query);
         let k = self.rotated(projection, &x, h * d..(h + kv) * d, &self.key);
         let v = projection
@@ -127,12 +130,13 @@ impl Attend for CausalAttention {
         let q = q.reshape([b, t, kv, group, d]).permute([0, 2, 3, 1, 4]);
         let k = k.reshape([b, t, kv, 1, d]).permute([0, 2, 3, 4, 1]);
         let v = v.reshape([b, t, kv, 1, d]).permute([0, 2, 3, 1, 4]);
-        let scores = q.matmul(k) + self.mask.clone();
+        let scores = in_type(q.matmul(k), DType::F32) + self.mask.clone();
         // Softmax, divided by its sum only after it has met the values: the quotient is smaller there.
         let peak = scores.clone().detach().max_dim(4);
         let e = (scores - peak).exp();
         let total = e.clone().sum_dim(4);
-        (e.matmul(v) / total)
+        let met = in_type(in_type(e, dtype).matmul(v), DType::F32);
+        in_type(met / total, dtype)
             .permute([0, 3, 1, 2, 4])
             .reshape([b * t, h * d])
     }

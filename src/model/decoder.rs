@@ -7,7 +7,7 @@ use super::layout::{self, Get, Weight};
 use super::rope::Rope;
 use burn::module::{Module, Param};
 use burn::tensor::activation::silu;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -30,13 +30,13 @@ impl Projection {
         }
     }
 
-    /// `[n, in] -> [n, out]`.
+    /// `[n, in] -> [n, out]`, in the type of `x`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = x.matmul(self.weight.val());
-        match &self.bias {
-            Some(bias) => y + bias.val().unsqueeze(),
-            None => y,
-        }
+        let whole = Columns {
+            weight: self.weight.val(),
+            bias: self.bias.as_ref().map(Param::val),
+        };
+        whole.forward(x)
     }
 }
 
@@ -47,13 +47,22 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// `[n, in] -> [n, columns]`.
+    /// `[n, in] -> [n, columns]`, in the type of `x`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = x.matmul(self.weight.clone());
+        let dtype = x.dtype();
+        let y = x.matmul(in_type(self.weight.clone(), dtype));
         match &self.bias {
-            Some(bias) => y + bias.clone().unsqueeze(),
+            Some(bias) => y + in_type(bias.clone(), dtype).unsqueeze(),
             None => y,
         }
+    }
+}
+
+/// `x` in `dtype`; gradients come back in the type that `x` has.
+pub(super) fn in_type<const D: usize>(x: Tensor<D>, dtype: DType) -> Tensor<D> {
+    match x.dtype() == dtype {
+        true => x,
+        false => x.cast(dtype),
     }
 }
 
@@ -90,12 +99,20 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// `[n, hidden] -> [n, hidden]`.
-    pub fn forward(&self, index: usize, x: Tensor<2>, attend: &mut impl Attend) -> Tensor<2> {
-        let attended = attend.attend(index, &self.qkv, self.attention_norm.forward(x.clone()));
-        let x = x + self.output.forward(attended);
-        let (gate, up) = self.gate_and_up(self.mlp_norm.forward(x.clone()));
-        x + self.down.forward(silu(gate) * up)
+    /// `[n, hidden] -> [n, hidden]`. Products and attention are computed in `compute`, norms and the
+    /// residual stream in f32.
+    pub fn forward(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        compute: DType,
+        attend: &mut impl Attend,
+    ) -> Tensor<2> {
+        let seen = in_type(self.attention_norm.forward(x.clone()), compute);
+        let attended = attend.attend(index, &self.qkv, seen);
+        let x = x + in_type(self.output.forward(attended), DType::F32);
+        let (gate, up) = self.gate_and_up(in_type(self.mlp_norm.forward(x.clone()), compute));
+        x + in_type(self.down.forward(silu(gate) * up), DType::F32)
     }
 
     /// `[n, hidden] -> 2 x [n, intermediate]`.
@@ -128,6 +145,8 @@ pub struct Decoder {
     config: Config,
     #[module(skip)]
     rope: Rope,
+    #[module(skip)]
+    compute: DType,
 }
 
 impl Decoder {
@@ -181,6 +200,7 @@ impl Decoder {
             head,
             config: config.clone(),
             rope: Rope::new(config),
+            compute: DType::F32,
         })
     }
 
@@ -192,6 +212,13 @@ impl Decoder {
     /// The shape this decoder was built with.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The same decoder, its products and attention computed in `compute` from weights that stay in
+    /// f32: what trains masters in f32 by passes in bfloat16 (Micikevicius et al., 2018).
+    pub fn computing_in(mut self, compute: DType) -> Decoder {
+        self.compute = compute;
+        self
     }
 
     /// The rotary frequencies.
@@ -212,7 +239,7 @@ impl Decoder {
         attend: &mut impl Attend,
     ) -> Tensor<2> {
         for index in range {
-            x = self.layers[index].forward(index, x, attend);
+            x = self.layers[index].forward(index, x, self.compute, attend);
         }
         x
     }
@@ -240,8 +267,9 @@ impl Decoder {
 
     /// Next-token logits: `[n, hidden] -> [n, vocab]`.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let head = self.head.as_ref().unwrap_or(&self.embedding);
-        hidden.matmul(head.val().transpose())
+        let head = self.head.as_ref().unwrap_or(&self.embedding).val();
+        let logits = in_type(hidden, self.compute).matmul(in_type(head, self.compute).transpose());
+        in_type(logits, DType::F32)
     }
 }
 

@@ -10,12 +10,13 @@ use super::passes::Passes;
 use super::report::{Feed, FitReport, StepMetric, Tags, Totals, ValidMetric, lock};
 use super::schedule::Schedule;
 use super::silent::Silent;
+use crate::model::device::is_cpu;
 use crate::model::{Decoder, ValueHead};
 use crate::monitor::Monitor;
 use crate::stop::Stop;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::store::ModuleRecord;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Device, Tensor};
 use burn_train::checkpoint::{Checkpointer, KeepLastNCheckpoints};
 use burn_train::renderer::default_renderer;
 use burn_train::{Interrupter, Learner, SupervisedTraining};
@@ -54,6 +55,26 @@ impl<'a> Context<'a> {
     }
 }
 
+/// The type in which a fit's passes compute. Weights, gradients and the optimiser are in f32 either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compute {
+    /// bfloat16 on an accelerator that computes in it, else f32.
+    #[default]
+    Auto,
+    F32,
+}
+
+impl Compute {
+    /// The type on `device`.
+    fn on(self, device: &Device) -> DType {
+        match self {
+            Compute::Auto if !is_cpu(device) && device.supports_dtype(DType::BF16) => DType::BF16,
+            Compute::Auto | Compute::F32 => DType::F32,
+        }
+    }
+}
+
 /// Everything that [`run`] needs.
 pub(crate) struct Job {
     pub objective: Objective,
@@ -64,6 +85,7 @@ pub(crate) struct Job {
     pub parts: usize,
     /// Steps between checkpoints; 0 for none.
     pub checkpoint_every: usize,
+    pub compute: Compute,
     pub passes: Arc<dyn Passes>,
     pub valid: Vec<Batch>,
     pub tags: Tags,
@@ -103,7 +125,10 @@ pub(crate) fn run(
         state: Arc::new(Mutex::new(State::default())),
     };
     let trainee = Trainee {
-        trunk: job.trunk,
+        trunk: job.trunk.map(|trunk| {
+            let compute = job.compute.on(&trunk.embedding.val().device().inner());
+            trunk.computing_in(compute)
+        }),
         head: job.head,
         shared: shared.clone(),
     };
@@ -203,7 +228,9 @@ pub(crate) fn run(
         seconds: started.elapsed().as_secs_f64(),
         grad_norm: totals.grad_norm / (totals.steps - totals.skipped).max(1) as f64,
     };
-    Ok((result.model.trunk, result.model.head, report))
+    let trunk = result.model.trunk;
+    let trunk = trunk.map(|trunk| trunk.computing_in(DType::F32));
+    Ok((trunk, result.model.head, report))
 }
 
 /// Finds out before the fit whether the checkpoint is one of this model.
@@ -275,7 +302,7 @@ pub(crate) fn free_last_layers(decoder: Decoder, last: usize) -> Decoder {
 
 /// Whether [`backward`](super::backward) can give the gradients of `decoder`.
 pub(crate) fn can_by_hand(decoder: &Decoder) -> bool {
-    crate::model::device::is_cpu(&decoder.embedding.val().device().inner())
+    is_cpu(&decoder.embedding.val().device().inner())
 }
 
 /// Number of optimiser steps: `steps`, or where that is 0 as many as make `epochs` passes.

@@ -5,7 +5,7 @@ use super::batch::VisitWeight;
 use super::check::{Check, optimiser_methods};
 use super::error::Error;
 use super::example::{PolicyExample, ValueExample, is_held_out};
-use super::fit::{Context, Job, can_by_hand, free, free_last_layers, run, step_count};
+use super::fit::{Compute, Context, Job, can_by_hand, free, free_last_layers, run, step_count};
 use super::learner::{LOGITS_AT_ONCE, Objective};
 use super::loss::ValueLoss;
 use super::passes::{TokenPasses, pieces};
@@ -65,6 +65,10 @@ pub struct Params {
     pub validation: f64,
     /// Steps between the checkpoints that an interrupted fit goes on from; 0 for none. Default 100.
     pub checkpoint_every: usize,
+    /// Type of products and attention: `auto` is bfloat16 on an accelerator that computes in it, with
+    /// weights, norms, sums and losses in f32, and f32 elsewhere; `f32` is f32 everywhere. Default
+    /// `auto`.
+    pub compute: Compute,
     /// Seed of the order of the examples. Default 0.
     pub seed: u64,
 }
@@ -94,6 +98,7 @@ impl Default for Params {
             prompt_weight: 0.0,
             validation: 0.05,
             checkpoint_every: 100,
+            compute: Compute::Auto,
             seed: 0,
         }
     }
@@ -192,6 +197,7 @@ pub fn fit_joint(
         steps,
         parts,
         checkpoint_every: params.checkpoint_every,
+        compute: params.compute,
         valid: TokenPasses::of_values(&all, value_batch.div_ceil(parts), weight),
         passes: Arc::new(TokenPasses {
             prompt_weight: params.prompt_weight as f32,

@@ -4,7 +4,7 @@ use super::batch::VisitWeight;
 use super::check::{Check, optimiser_methods};
 use super::error::Error;
 use super::example::{PolicyExample, is_held_out};
-use super::fit::{Context, Job, can_by_hand, free, free_last_layers, run, step_count};
+use super::fit::{Compute, Context, Job, can_by_hand, free, free_last_layers, run, step_count};
 use super::learner::{LOGITS_AT_ONCE, Objective};
 use super::loss::ValueLoss;
 use super::passes::{TokenPasses, pieces};
@@ -73,6 +73,10 @@ pub struct Params {
     pub validation: f64,
     /// Steps between the checkpoints that an interrupted fit goes on from; 0 for none. Default 100.
     pub checkpoint_every: usize,
+    /// Type of products and attention: `auto` is bfloat16 on an accelerator that computes in it, with
+    /// weights, norms, sums and losses in f32, and f32 elsewhere; `f32` is f32 everywhere. Default
+    /// `auto`.
+    pub compute: Compute,
     /// Seed of the order of the examples and of the adapters. Default 0.
     pub seed: u64,
 }
@@ -100,6 +104,7 @@ impl Default for Params {
             prompt_weight: 0.0,
             validation: 0.0,
             checkpoint_every: 100,
+            compute: Compute::Auto,
             seed: 0,
         }
     }
@@ -181,6 +186,7 @@ pub fn fit_policy(
         steps,
         parts,
         checkpoint_every: params.checkpoint_every,
+        compute: params.compute,
         valid: TokenPasses::of_policies(&valid, batch.div_ceil(parts), prompt_weight),
         passes: Arc::new(TokenPasses {
             prompt_weight,

@@ -10,7 +10,7 @@ use super::passes::{Passes, TokenPasses};
 use crate::model::{Architecture, Config, Decoder, HeadKind, ValueHead};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_train::Interrupter;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -97,6 +97,45 @@ fn trainee(value_loss: ValueLoss, logits_at_once: usize) -> Trainee {
             state: Arc::new(Mutex::new(State::default())),
         },
     }
+}
+
+/// The gradients of all matrices, one after the other.
+fn all_gradients(trainee: &Trainee, grads: &GradientsParams) -> Vec<f32> {
+    struct Collect<'a>(&'a GradientsParams, Vec<f32>);
+    impl ModuleVisitor for Collect<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let grad = self.0.get::<D>(param.id).unwrap();
+            assert_eq!(
+                grad.dtype(),
+                DType::F32,
+                "gradients are those of the masters"
+            );
+            self.1.extend(grad.into_data().try_to_vec::<f32>().unwrap());
+        }
+    }
+    let mut all = Collect(grads, Vec::new());
+    trainee.visit(&mut all);
+    all.1
+}
+
+#[test]
+fn passes_in_bfloat16_have_the_gradients_of_f32_up_to_its_rounding() {
+    let batch = &passes(true, true, 1)[0];
+    let exact = trainee(ValueLoss::Bce, 1 << 20);
+    let mut rounded = exact.clone();
+    rounded.trunk = rounded.trunk.map(|t| t.computing_in(DType::BF16));
+    let (a, b) = (exact.pass(batch), rounded.pass(batch));
+    assert_ne!(a.0.loss, b.0.loss, "nothing was computed in bfloat16");
+    assert!(
+        (a.0.loss - b.0.loss).abs() < 0.01 * a.0.loss,
+        "{} {}",
+        a.0.loss,
+        b.0.loss
+    );
+    let (a, b) = (all_gradients(&exact, &a.1), all_gradients(&rounded, &b.1));
+    let square = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+    let error = square(&mut a.iter().zip(&b).map(|(a, b)| a - b)) / square(&mut a.iter().copied());
+    assert!(error > 1e-5 && error < 0.03, "relative error {error}");
 }
 
 #[test]
