@@ -17,7 +17,7 @@ pub use state::{IterationState, Phase};
 
 use crate::collect::{self, Summary};
 use crate::engine::{self, Engine};
-use crate::evaluate::frontier::{Frontier, frontier};
+use crate::evaluate::frontier::{Frontier, Sizes, frontier};
 use crate::evaluate::gate::{self, Ruling};
 use crate::evaluate::{self, Evaluation, SplitName};
 use crate::memory::{self, Watch};
@@ -458,17 +458,17 @@ pub fn frontier_of_split(
     setting: &evaluate::Setting<'_>,
     params: &evaluate::Params,
     budgets: &[usize],
-    parameters: usize,
+    sizes: Sizes,
 ) -> Result<Frontier, Error> {
     let limit = params.limit();
     Ok(match params.split {
         SplitName::Dev => {
             let problems = setting.task.dev(limit)?;
-            frontier(source, setting, &problems, params, budgets, parameters)?
+            frontier(source, setting, &problems, params, budgets, sizes)?
         }
         SplitName::Test => {
             let problems = setting.task.test(limit)?;
-            frontier(source, setting, &problems, params, budgets, parameters)?
+            frontier(source, setting, &problems, params, budgets, sizes)?
         }
     })
 }
