@@ -2,7 +2,7 @@
 
 use super::table;
 use crate::engine::Engine;
-use crate::evaluate::{self, frontier::Sizes};
+use crate::evaluate::{self, Sizes};
 use crate::iterate::{Outcome, Run};
 use crate::model::{self, Checkpoint, Source, Tokenizer, Value, ValueHead};
 use crate::monitor::Monitor;

@@ -41,7 +41,8 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     if !args.model.is_empty() && args.model.len() != args.recipes.len() {
         return Err(miette::miette!(
-            "{} recipes and {} checkpoints: name one --model for each recipe, in their order",
+            "{} recipes and {} checkpoints: name one --model for each recipe, in their order, \
+             with commas between checkpoints that are seeds of one method",
             args.recipes.len(),
             args.model.len()
         ));

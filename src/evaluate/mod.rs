@@ -4,14 +4,17 @@ mod answers;
 pub mod bootstrap;
 pub mod frontier;
 pub mod gate;
+mod pairs;
 pub mod ranking;
 mod report;
+mod sizes;
 pub mod statistics;
 mod verdict;
 pub mod vote;
 
 pub use ranking::Ranking;
 pub use report::{Comparison, Evaluation, MethodReport};
+pub use sizes::Sizes;
 pub use verdict::Verdict;
 
 use crate::engine::Meter;

@@ -2,14 +2,14 @@
 //! ranked by the value at every prefix and, on the same pairs, by what costs nothing: the log-probability
 //! of the prefix, its sum and its mean a token.
 
-use super::answers::{Along, Answer, Method};
+use super::answers::{Answer, Method};
 use super::bootstrap::{Estimate, RESAMPLES, each_resample, percentiles};
+use super::pairs::{Tally, Text};
 use super::{Entry, Error, Run, SplitName, grade};
 use crate::monitor::{Dot, Line, Monitor, Plot, Progress, Scale};
 use crate::search::Ledger;
 use crate::task::{HeldOut, Problem};
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
 
 /// What ranks a prefix, in the order of [`Place::scores`].
 pub const SCORES: [&str; 3] = ["value", "log_prob_sum", "log_prob_mean"];
@@ -67,62 +67,6 @@ impl Place {
     /// By [`SCORES`].
     pub fn scores(&self) -> [Estimate; 3] {
         [self.value, self.log_prob_sum, self.log_prob_mean]
-    }
-}
-
-/// A drawn text.
-struct Text {
-    right: bool,
-    tokens: Vec<u32>,
-    along: Along,
-}
-
-impl Text {
-    /// Tokens before its stop token, or before its last where it was cut.
-    fn length(&self) -> usize {
-        self.along.values.len().saturating_sub(1)
-    }
-
-    /// The prefix of so many tokens by [`SCORES`].
-    fn scores(&self, prefix: usize) -> [f64; 3] {
-        let log_probs = self.along.log_probs.iter().take(prefix);
-        let sum: f64 = log_probs.map(|&x| f64::from(x)).sum();
-        let value = self.along.values.get(prefix).copied().unwrap_or(0.0);
-        [f64::from(value), sum, sum / prefix.max(1) as f64]
-    }
-}
-
-/// Pairs of one question.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Tally {
-    pairs: f64,
-    apart: f64,
-    /// Pairs in the right order by [`SCORES`], ties half.
-    hits: [f64; 3],
-}
-
-impl Tally {
-    /// Of right against wrong texts, each cut to the prefix that `cut` gives; none for those without one.
-    fn of(texts: &[Text], cut: impl Fn(&Text) -> Option<usize>) -> Tally {
-        let mut tally = Tally::default();
-        let cut: Vec<(&Text, usize)> = texts.iter().filter_map(|t| Some((t, cut(t)?))).collect();
-        let scored: Vec<_> = cut.iter().map(|(t, at)| (t, *at, t.scores(*at))).collect();
-        for (a, a_at, a_scores) in scored.iter().filter(|text| text.0.right) {
-            for (b, b_at, b_scores) in scored.iter().filter(|text| !text.0.right) {
-                tally.pairs += 1.0;
-                if a.tokens[..*a_at] != b.tokens[..*b_at] {
-                    tally.apart += 1.0;
-                }
-                for (hits, (a, b)) in tally.hits.iter_mut().zip(a_scores.iter().zip(b_scores)) {
-                    *hits += match a.total_cmp(b) {
-                        Ordering::Greater => 1.0,
-                        Ordering::Equal => 0.5,
-                        Ordering::Less => 0.0,
-                    };
-                }
-            }
-        }
-        tally
     }
 }
 
@@ -306,6 +250,7 @@ pub fn lines(places: &[Place]) -> Vec<Line> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answers::Along;
     use super::*;
 
     fn text(right: bool, tokens: &[u32], values: &[f32], log_probs: &[f32]) -> Text {

@@ -17,9 +17,9 @@ pub use state::{IterationState, Phase};
 
 use crate::collect::{self, Summary};
 use crate::engine::{self, Engine};
-use crate::evaluate::frontier::{Frontier, Sizes, frontier};
+use crate::evaluate::frontier::{Frontier, frontier};
 use crate::evaluate::gate::{self, Ruling};
-use crate::evaluate::{self, Evaluation, SplitName};
+use crate::evaluate::{self, Evaluation, Sizes, SplitName};
 use crate::memory::{self, Watch};
 use crate::model::{self, Checkpoint, StoredType, Tokenizer, Value, ValueHead};
 use crate::monitor::Monitor;
