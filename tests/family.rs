@@ -487,11 +487,12 @@ fn tests_and_intervals_are_those_of_scipy_and_statsmodels() {
 }
 
 #[test]
-fn losses_that_compare_are_those_of_trl() {
+fn policy_losses_and_their_gradients_are_those_of_trl() {
     const VOCABULARY: usize = 9;
     let mut numbers = Numbers(3);
-    let (mut prefer, mut push, mut wants) = (Vec::new(), Vec::new(), Vec::new());
-    for case in 0..60 {
+    let mut wants = Vec::new();
+    let [mut imitate, mut prefer, mut push] = [(); 3].map(|()| Vec::new());
+    for case in 0..90 {
         let logits: Vec<f32> = (0..VOCABULARY)
             .map(|_| 6.0 * numbers.next() as f32 - 3.0)
             .collect();
@@ -499,7 +500,10 @@ fn losses_that_compare_are_those_of_trl() {
         let token = numbers.below(VOCABULARY);
         let total: f64 = exact.iter().map(|x| x.exp()).sum();
         let log_prob = exact[token] - total.ln();
-        if case % 2 == 0 {
+        if case % 3 == 0 {
+            imitate.push(serde_json::json!({"logits": exact, "token": token}));
+            wants.push((0, logits, token, Pull::Imitate));
+        } else if case % 3 == 1 {
             let rival = (token + 1 + numbers.below(VOCABULARY - 1)) % VOCABULARY;
             // In 64ths, so that their difference is exact.
             let [chosen, rejected] = [(); 2].map(|()| numbers.below(320) as f32 / -64.0);
@@ -513,13 +517,13 @@ fn losses_that_compare_are_those_of_trl() {
                 reference: chosen - rejected,
                 beta,
             };
-            wants.push((logits, token, pull));
+            wants.push((1, logits, token, pull));
         } else {
             // Ratios from e^-1 to e, inside the clip and outside, for advantages of either sign.
             let old = (log_prob + 2.0 * numbers.next() - 1.0) as f32;
             let advantage = 4.0 * numbers.next() as f32 - 2.0;
             let clip = 0.1 + 0.2 * numbers.next() as f32;
-            let kl = if case % 3 == 0 {
+            let kl = if case % 2 == 0 {
                 0.0
             } else {
                 0.2 * numbers.next() as f32
@@ -534,19 +538,16 @@ fn losses_that_compare_are_those_of_trl() {
                 clip,
                 kl,
             };
-            wants.push((logits, token, pull));
+            wants.push((2, logits, token, pull));
         }
     }
-    let cases = serde_json::json!({"prefer": prefer, "push": push});
+    let cases = serde_json::json!({"imitate": imitate, "prefer": prefer, "push": push});
     let Some(found) = reference("trl", "trl_losses.py", &cases) else {
         return;
     };
-    let mut seen = [0, 0];
-    for (mut logits, token, pull) in wants {
-        let (kind, name) = match pull {
-            Pull::Prefer { .. } => (0, "prefer"),
-            _ => (1, "push"),
-        };
+    let mut seen = [0; 3];
+    for (kind, mut logits, token, pull) in wants {
+        let name = ["imitate", "prefer", "push"][kind];
         let expected = &found[name][seen[kind]];
         seen[kind] += 1;
         let want = Want {
@@ -559,5 +560,5 @@ fn losses_that_compare_are_those_of_trl() {
             near(f64::from(*slope), &expected["gradient"][index], 1e-6, &what);
         }
     }
-    assert_eq!(seen, [30, 30]);
+    assert_eq!(seen, [30; 3]);
 }

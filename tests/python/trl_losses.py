@@ -1,12 +1,13 @@
 """The losses of TRL's own trainers on given rows of logits, with their gradients.
 
 usage: trl_losses.py FILE
-FILE holds {"prefer": [...], "push": [...]}. A case of either has `logits`, a row, and `token`; of prefer
+FILE holds {"imitate": [...], "prefer": [...], "push": [...]}. A case has `logits`, a row, and `token`; of prefer
 `rival`, `beta` and the reference log-probabilities `reference` of both; of push `advantage`, `old`, `clip`
 and `kl`. Prints for each kind a list of {"loss", "gradient"}, in f64.
 
-The trainers' `_compute_loss` is called unbound, with a stand-in for the trainer and one for the model that
-gives log-probabilities of our logits: every formula is TRL's.
+Of prefer and push the trainers' `_compute_loss` is called unbound, with a stand-in for the trainer and one for
+the model that gives log-probabilities of our logits; imitate is TRL's log-probability of the token. Every
+formula is TRL's.
 """
 
 import json
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 import torch
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import selective_log_softmax
 
 ACCELERATOR = SimpleNamespace(
     device="cpu",
@@ -38,6 +40,11 @@ def rows(case, tokens):
 def answer(logits, loss):
     loss.backward()
     return {"loss": loss.item(), "gradient": logits.grad.tolist()}
+
+
+def imitate(case):
+    logits = torch.tensor(case["logits"], dtype=torch.float64, requires_grad=True)
+    return answer(logits, -selective_log_softmax(logits, torch.tensor(case["token"])))
 
 
 def prefer(case):
@@ -122,6 +129,7 @@ with open(sys.argv[1]) as file:
 print(
     json.dumps(
         {
+            "imitate": [imitate(case) for case in cases["imitate"]],
             "prefer": [prefer(case) for case in cases["prefer"]],
             "push": [push(case) for case in cases["push"]],
         }
