@@ -44,7 +44,8 @@ def answer(logits, loss):
 
 def imitate(case):
     logits = torch.tensor(case["logits"], dtype=torch.float64, requires_grad=True)
-    return answer(logits, -selective_log_softmax(logits, torch.tensor(case["token"])))
+    log_prob = selective_log_softmax(logits.unsqueeze(0), torch.tensor([case["token"]]))
+    return answer(logits, -log_prob.squeeze())
 
 
 def prefer(case):
