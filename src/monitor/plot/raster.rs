@@ -3,7 +3,7 @@
 use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
 
 use super::super::Picture;
-use super::super::canvas::{BLACK, Canvas, GREY};
+use super::super::canvas::{BLACK, Canvas, GREY, WHITE};
 use super::{BOTTOM, COLOURS, Frame, HEIGHT, LEFT, Plot, RIGHT, TOP, WIDTH, legend};
 
 impl Plot {
@@ -32,11 +32,20 @@ impl Plot {
         canvas.text((left, TOP as i32 - 12), &self.y, BLACK);
         for (index, own) in self.lines.iter().enumerate() {
             let colour = COLOURS[index % COLOURS.len()];
+            // Where colours are used again, lines are thin and marks hollow.
+            let first = index < COLOURS.len();
+            let width = if first { 2 } else { 1 };
+            let mark = |canvas: &mut Canvas, (x, y): (i32, i32)| {
+                canvas.fill((x - 3, y - 3), (7, 7), colour);
+                if !first {
+                    canvas.fill((x - 2, y - 2), (5, 5), WHITE);
+                }
+            };
             let dots = own.sorted();
             let place = |x: f64, y: f64| (frame.x(x) as i32, frame.y(y) as i32);
             for pair in dots.windows(2) {
                 let (a, b) = (&pair[0], &pair[1]);
-                canvas.line(place(a.x, a.y), place(b.x, b.y), colour, 2);
+                canvas.line(place(a.x, a.y), place(b.x, b.y), colour, width);
                 if own.band {
                     canvas.line(place(a.x, a.low), place(b.x, b.low), light(colour), 1);
                     canvas.line(place(a.x, a.high), place(b.x, b.high), light(colour), 1);
@@ -44,18 +53,14 @@ impl Plot {
             }
             for dot in &dots {
                 if !own.band || dots.len() == 1 {
-                    canvas.line(
-                        place(dot.x, dot.low),
-                        place(dot.x, dot.high),
-                        light(colour),
-                        1,
-                    );
+                    let (low, high) = (place(dot.x, dot.low), place(dot.x, dot.high));
+                    canvas.line(low, high, light(colour), 1);
                 }
-                let (x, y) = place(dot.x, dot.y);
-                canvas.fill((x - 3, y - 3), (7, 7), colour);
+                mark(&mut canvas, place(dot.x, dot.y));
             }
             let at = legend(index) as i32;
-            canvas.line((right + 16, at), (right + 38, at), colour, 2);
+            canvas.line((right + 16, at), (right + 38, at), colour, width);
+            mark(&mut canvas, (right + 27, at));
             canvas.text((right + 44, at - 5), &own.name, BLACK);
         }
         canvas.picture()
