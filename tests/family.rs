@@ -1,11 +1,17 @@
 //! Ways of searching and learning through the command line: the frontier, sweeps, and every way to
-//! learn in a run of its own, small but whole.
+//! learn in a run of its own, small but whole; its statistics beside those of scipy and statsmodels, its
+//! losses beside TRL's.
 
 use assert_cmd::Command;
 use predicates::str::contains;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use tokenzero::evaluate::bootstrap::{RESAMPLES, percentiles, resampled_means};
+use tokenzero::evaluate::statistics::{McNemar, holm, sign_flip, student};
+use tokenzero::train::pull::{Pull, Want};
+
+mod python;
 
 fn tokenzero() -> Command {
     let mut command = Command::cargo_bin("tokenzero").unwrap();
@@ -90,6 +96,128 @@ fn a_frontier_has_every_method_at_every_budget_and_a_verdict_on_each() {
     }
     let svg = fs::read_to_string(folder.join("frontier.svg")).unwrap();
     assert_eq!(svg.matches("<circle").count(), points.len());
+}
+
+/// Compares the bundled model's methods on eight questions, with `model` for it.
+fn compare(model: &str, out: &Path) -> Value {
+    let mut command = tokenzero();
+    command.args(["compare", "recipes/quickstart.toml", "--budgets", "1,2"]);
+    command.args(["--json", "--model", model, "--out"]).arg(out);
+    sets(
+        &mut command,
+        &["evaluate.questions=8", "evaluate.split=dev"],
+    );
+    let found = command.assert().success().get_output().stdout.clone();
+    serde_json::from_slice(&found).unwrap()
+}
+
+#[test]
+fn checkpoints_with_commas_between_are_seeds_of_one_method() {
+    const MODEL: &str = "checkpoints/countdown-tiny";
+    let out = tempfile::tempdir().unwrap();
+    let one = compare(MODEL, &out.path().join("one"));
+    let three = compare(&[MODEL; 3].join(","), &out.path().join("three"));
+    let pairs = one["points"].as_array().unwrap().iter();
+    let pairs = pairs.zip(three["points"].as_array().unwrap());
+    let mut methods = Vec::new();
+    for (alone, pooled) in pairs {
+        methods.push(alone["method"].as_str().unwrap());
+        assert!(alone["seeds"].is_null());
+        let seeds = pooled["seeds"].as_array().unwrap();
+        assert_eq!((seeds.len(), &pooled["total"]), (3, &Value::from(24)));
+        // The first has the draws that it has alone.
+        assert_eq!(seeds[0]["correct"], alone["correct"]);
+        assert_eq!(seeds[0]["forward_tokens"], alone["forward_tokens"]);
+        let accuracy = |of: &Value| of["accuracy"].as_f64().unwrap();
+        let mean = seeds.iter().map(accuracy).sum::<f64>() / 3.0;
+        assert!((accuracy(pooled) - mean).abs() < 1e-12);
+        assert!(pooled["low"].as_f64() <= pooled["accuracy"].as_f64());
+        for time in ["ms_per_question", "us_per_token"] {
+            assert!(pooled[time].as_f64().unwrap() > 0.0, "{time}");
+        }
+        // The same model decodes the same greedily, whatever the seed of the draws.
+        if pooled["method"] == "greedy" {
+            assert!(seeds.iter().all(|seed| seed["correct"] == alone["correct"]));
+        }
+    }
+    assert_eq!(three["workers"], 256);
+    for verdict in three["verdicts"].as_array().unwrap() {
+        let text = verdict["text"].as_str().unwrap();
+        assert!(text.contains("mean of 3 checkpoints"), "{text}");
+        assert!(verdict["difference"]["low"].as_f64() <= verdict["difference"]["mean"].as_f64());
+    }
+    let files = out.path().join("three");
+    let svg = fs::read_to_string(files.join("frontier.svg")).unwrap();
+    assert!(svg.contains("mean of 3 checkpoints") && svg.contains("<polygon"));
+    let svg = fs::read_to_string(out.path().join("one/frontier.svg")).unwrap();
+    assert!(!svg.contains("<polygon"));
+    for method in methods {
+        let board = files.join("tensorboard").join(method);
+        assert_eq!(fs::read_dir(board).unwrap().count(), 1, "{method}");
+    }
+    tokenzero()
+        .args(["compare", "recipes/quickstart.toml", "--model", "a,,b"])
+        .assert()
+        .failure()
+        .stderr(contains("without a name"));
+}
+
+#[test]
+fn texts_of_a_question_are_ranked_alike_by_the_verb_and_in_an_evaluation() {
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join("ranking");
+    let json = |command: &mut Command| -> Value {
+        let found = command.assert().success().get_output().stdout.clone();
+        serde_json::from_slice(&found).unwrap()
+    };
+    let mut rank = tokenzero();
+    rank.args([
+        "rank",
+        "recipes/quickstart.toml",
+        "--draws",
+        "4",
+        "--json",
+        "--out",
+    ]);
+    rank.arg(&folder).args(["--set", "evaluate.questions=40"]);
+    let ranking = json(&mut rank);
+    let mut evaluate = tokenzero();
+    evaluate.args(["evaluate", "recipes/quickstart.toml", "--json"]);
+    let more = [
+        "evaluate.questions=40",
+        "evaluate.split=dev",
+        "evaluate.rank=4",
+    ];
+    sets(&mut evaluate, &more);
+    sets(&mut evaluate, &["evaluate.search.searched.simulations=2"]);
+    assert_eq!(json(&mut evaluate)["ranking"], ranking);
+
+    assert!(ranking["mixed"].as_u64().unwrap() > 5);
+    let places = ranking["by_fraction"].as_array().unwrap();
+    assert_eq!(places.len(), 9);
+    for place in places {
+        // The bundled model has no value head yet: all its values are 0.
+        assert_eq!(place["value"]["mean"], 0.5);
+    }
+    assert_eq!(
+        (&places[0]["apart"], &places[0]["log_prob_sum"]["mean"]),
+        (&0.0.into(), &0.5.into())
+    );
+    assert_ne!(places[8]["log_prob_sum"]["mean"], 0.5);
+    for score in ["value", "log_prob_sum", "log_prob_mean"] {
+        assert!(folder.join("tensorboard").join(score).is_dir());
+    }
+    assert!(folder.join("ranking.json").exists() && folder.join("ranking.svg").exists());
+    tokenzero()
+        .args([
+            "check",
+            "recipes/quickstart.toml",
+            "--set",
+            "evaluate.rank=1",
+        ])
+        .assert()
+        .failure()
+        .stderr(contains("no other to be ranked against"));
 }
 
 #[test]
@@ -218,6 +346,21 @@ fn a_sweep_has_a_row_for_each_run_and_goes_on_where_it_stopped() {
     assert_eq!(sweep(), first);
     assert_eq!(fs::metadata(&evaluated).unwrap().modified().unwrap(), made);
     assert!(out.path().join("runs/sweep.parquet").exists());
+    let mut summary = tokenzero();
+    summary
+        .arg("sweep")
+        .arg(&file)
+        .arg("--out")
+        .arg(out.path().join("runs"));
+    summary.args(["--summary", "--json"]);
+    let found = summary.assert().success().get_output().stdout.clone();
+    let found: Value = serde_json::from_slice(&found).unwrap();
+    assert_eq!(found[1]["values"]["collect.search.tree.c_puct"], "0.5");
+    let text = fs::read_to_string(evaluated).unwrap();
+    let last: Value = serde_json::from_str(&text).unwrap();
+    let searched = &found[0]["figures"]["searched"];
+    assert_eq!(searched["mean"], last["methods"]["searched"]["accuracy"]);
+    assert!(searched["low"].is_null(), "one seed has no interval");
 
     fs::write(&file, "recipe = \"x.toml\"\n[vary]\n\"a.b\" = []\n").unwrap();
     tokenzero()
@@ -226,4 +369,196 @@ fn a_sweep_has_a_row_for_each_run_and_goes_on_where_it_stopped() {
         .assert()
         .failure()
         .stderr(contains("has no values"));
+}
+
+/// Numbers in [0, 1) that look random.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() * end as f64) as usize
+    }
+}
+
+/// What `script` says of `cases`; `None`, with a line that says so, where Python lacks `package`.
+fn reference(package: &str, script: &str, cases: &Value) -> Option<Value> {
+    let python = python::with(package)?;
+    let find = format!("import importlib.util as u, sys; sys.exit(not u.find_spec({package:?}))");
+    let found = std::process::Command::new(&python)
+        .args(["-c", &find])
+        .status();
+    if !found.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: {} has no {package}", python.display());
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("cases.json");
+    fs::write(&file, cases.to_string()).unwrap();
+    Some(python::json(&python, script, &[file.as_os_str()]))
+}
+
+fn near(found: f64, expected: &Value, tolerance: f64, what: &str) {
+    let expected = expected.as_f64().unwrap();
+    let apart = (found - expected).abs() / expected.abs().max(1.0);
+    assert!(apart <= tolerance, "{what}: {found} instead of {expected}");
+}
+
+#[test]
+fn tests_and_intervals_are_those_of_scipy_and_statsmodels() {
+    let mut numbers = Numbers(7);
+    let differences: Vec<Vec<i64>> = (2..15)
+        .map(|n| (0..n).map(|_| numbers.below(6) as i64 - 2).collect())
+        .collect();
+    let counts = [[0, 3], [10, 2], [7, 7], [59, 121], [400, 340]];
+    let p = [0.01, 0.04, 0.03, 0.005, 0.6];
+    let values = [
+        vec![0.532, 0.551, 0.498],
+        vec![0.1, 0.4],
+        (0..30).map(f64::from).collect(),
+    ];
+    let mut marks = |seeds: usize, questions: usize| -> Vec<Vec<bool>> {
+        let ease: Vec<f64> = (0..questions).map(|_| numbers.next()).collect();
+        let mut seed = || ease.iter().map(|e| numbers.next() < *e).collect();
+        (0..seeds).map(|_| seed()).collect()
+    };
+    let right = [marks(1, 120), marks(3, 120), marks(5, 300)];
+    let cases = serde_json::json!({
+        "differences": differences, "counts": counts, "p": p, "values": values,
+        "right": right.iter().map(|case| case.iter().map(|seed| {
+            seed.iter().map(|&mark| u8::from(mark)).collect::<Vec<u8>>()
+        }).collect::<Vec<_>>()).collect::<Vec<_>>(),
+    });
+    let Some(found) = reference("statsmodels", "statistics_reference.py", &cases) else {
+        return;
+    };
+    for (index, case) in differences.iter().enumerate() {
+        let what = format!("{case:?}");
+        near(sign_flip(case), &found["differences"][index], 1e-9, &what);
+    }
+    for (index, [b, c]) in counts.into_iter().enumerate() {
+        let expected = &found["counts"][index];
+        near(McNemar::from_counts(b, c).p, expected, 1e-9, "McNemar");
+        let all = [vec![1; b as usize], vec![-1; c as usize]].concat();
+        near(sign_flip(&all), expected, 1e-9, "McNemar by flips");
+    }
+    for (index, p) in holm(&p).into_iter().enumerate() {
+        near(p, &found["holm"][index], 1e-12, "Holm");
+    }
+    for (index, values) in values.iter().enumerate() {
+        let interval = student(values).unwrap();
+        near(
+            interval.low,
+            &found["values"][index][0],
+            1e-6,
+            "Student, low",
+        );
+        near(
+            interval.high,
+            &found["values"][index][1],
+            1e-6,
+            "Student, high",
+        );
+    }
+    for (index, right) in right.iter().enumerate() {
+        let means = resampled_means(std::slice::from_ref(right), RESAMPLES).remove(0);
+        let interval = percentiles(means);
+        // Both are draws; a percentile of 10,000 of them is sure to about a twentieth of the spread.
+        near(
+            interval.low,
+            &found["right"][index][0],
+            0.012,
+            "bootstrap, low",
+        );
+        near(
+            interval.high,
+            &found["right"][index][1],
+            0.012,
+            "bootstrap, high",
+        );
+    }
+}
+
+#[test]
+fn policy_losses_and_their_gradients_are_those_of_trl() {
+    const VOCABULARY: usize = 9;
+    let mut numbers = Numbers(3);
+    let mut wants = Vec::new();
+    let [mut imitate, mut prefer, mut push] = [(); 3].map(|()| Vec::new());
+    for case in 0..90 {
+        let logits: Vec<f32> = (0..VOCABULARY)
+            .map(|_| 6.0 * numbers.next() as f32 - 3.0)
+            .collect();
+        let exact: Vec<f64> = logits.iter().map(|&x| f64::from(x)).collect();
+        let token = numbers.below(VOCABULARY);
+        let total: f64 = exact.iter().map(|x| x.exp()).sum();
+        let log_prob = exact[token] - total.ln();
+        if case % 3 == 0 {
+            imitate.push(serde_json::json!({"logits": exact, "token": token}));
+            wants.push((0, logits, token, Pull::Imitate));
+        } else if case % 3 == 1 {
+            let rival = (token + 1 + numbers.below(VOCABULARY - 1)) % VOCABULARY;
+            // In 64ths, so that their difference is exact.
+            let [chosen, rejected] = [(); 2].map(|()| numbers.below(320) as f32 / -64.0);
+            let beta = 0.05 + 2.0 * numbers.next() as f32;
+            prefer.push(serde_json::json!({
+                "logits": exact, "token": token, "rival": rival, "beta": f64::from(beta),
+                "reference": [chosen, rejected],
+            }));
+            let pull = Pull::Prefer {
+                rival: rival as u32,
+                reference: chosen - rejected,
+                beta,
+            };
+            wants.push((1, logits, token, pull));
+        } else {
+            // Ratios from e^-1 to e, inside the clip and outside, for advantages of either sign.
+            let old = (log_prob + 2.0 * numbers.next() - 1.0) as f32;
+            let advantage = 4.0 * numbers.next() as f32 - 2.0;
+            let clip = 0.1 + 0.2 * numbers.next() as f32;
+            let kl = if case % 2 == 0 {
+                0.0
+            } else {
+                0.2 * numbers.next() as f32
+            };
+            let [a, o, c, k] = [advantage, old, clip, kl].map(f64::from);
+            push.push(serde_json::json!({
+                "logits": exact, "token": token, "advantage": a, "old": o, "clip": c, "kl": k,
+            }));
+            let pull = Pull::Push {
+                advantage,
+                old,
+                clip,
+                kl,
+            };
+            wants.push((2, logits, token, pull));
+        }
+    }
+    let cases = serde_json::json!({"imitate": imitate, "prefer": prefer, "push": push});
+    let Some(found) = reference("trl", "trl_losses.py", &cases) else {
+        return;
+    };
+    let mut seen = [0; 3];
+    for (kind, mut logits, token, pull) in wants {
+        let name = ["imitate", "prefer", "push"][kind];
+        let expected = &found[name][seen[kind]];
+        seen[kind] += 1;
+        let want = Want {
+            token: token as u32,
+            pull,
+        };
+        let what = format!("{want:?}");
+        near(want.apply(&mut logits, 1.0), &expected["loss"], 1e-6, &what);
+        for (index, slope) in logits.iter().enumerate() {
+            near(f64::from(*slope), &expected["gradient"][index], 1e-6, &what);
+        }
+    }
+    assert_eq!(seen, [30; 3]);
 }

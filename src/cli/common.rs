@@ -2,7 +2,7 @@
 
 use super::table;
 use crate::engine::Engine;
-use crate::evaluate;
+use crate::evaluate::{self, Sizes};
 use crate::iterate::{Outcome, Run};
 use crate::model::{self, Checkpoint, Source, Tokenizer, Value, ValueHead};
 use crate::monitor::Monitor;
@@ -10,6 +10,7 @@ use crate::recipe::{Learn, Recipe};
 use crate::search::Policy;
 use crate::stop::Stop;
 use crate::task::{self, Task};
+use burn::module::Module;
 use burn::tensor::Device;
 use miette::{IntoDiagnostic, Result, miette};
 use std::io::Write;
@@ -132,8 +133,7 @@ pub(super) struct Open {
     pub tokenizer: Arc<Tokenizer>,
     pub policy: Policy,
     pub monitor: Monitor,
-    /// Of the policy.
-    pub parameters: usize,
+    pub sizes: Sizes,
     /// Serves `policy` as long as it lives.
     _engine: Engine,
 }
@@ -151,8 +151,15 @@ impl Open {
         let task = task::open(&recipe.task).into_diagnostic()?;
         let checkpoint = checkpoint(&recipe, model, &device)?;
         let tokenizer = Arc::new(checkpoint.tokenizer);
-        let parameters = checkpoint.policy.config().parameters();
         let value = checkpoint.value.filter(|_| valued(&recipe));
+        let sizes = Sizes {
+            policy: checkpoint.policy.config().parameters(),
+            trunk: match &value {
+                Some(Value::Separate { trunk, .. }) => trunk.config().parameters(),
+                _ => 0,
+            },
+            head: value.as_ref().map_or(0, |value| value.head().num_params()),
+        };
         let engine =
             Engine::start(checkpoint.policy, value, recipe.engine.clone()).into_diagnostic()?;
         Ok(Open {
@@ -160,7 +167,7 @@ impl Open {
             policy: policy(&engine, &tokenizer),
             tokenizer,
             monitor: monitor()?,
-            parameters,
+            sizes,
             recipe,
             _engine: engine,
         })

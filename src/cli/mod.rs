@@ -12,9 +12,11 @@ mod generate;
 mod grade;
 mod phases;
 mod pretrain;
+mod rank;
 mod run;
 mod show;
 mod signals;
+mod summary;
 mod sweep;
 mod table;
 mod view;
@@ -52,6 +54,8 @@ enum Verb {
     Evaluate(evaluate::Args),
     /// Put the methods of one recipe or several on one plot of accuracy against tokens, with verdicts.
     Compare(compare::Args),
+    /// Judge a value: how often it prefers right to wrong texts of a question, beside log-probability.
+    Rank(rank::Args),
     /// Make a small model from nothing on generated text.
     Pretrain(pretrain::Args),
     /// Answer a question, or a file of prompts.
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
         Verb::TrainPolicy(args) => phases::train_policy(args, stop),
         Verb::Evaluate(args) => evaluate::run(args, stop),
         Verb::Compare(args) => compare::run(args, stop),
+        Verb::Rank(args) => rank::run(args, stop),
         Verb::Pretrain(args) => pretrain::run(args, stop),
         Verb::Generate(args) => generate::run(args),
         Verb::Grade(args) => grade::run(args),

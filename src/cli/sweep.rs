@@ -1,7 +1,7 @@
 //! `tokenzero sweep`.
 
-use super::common;
-use super::table;
+use super::{common, summary, table};
+use crate::evaluate::ranking::Place;
 use crate::iterate::{Outcome, Prospect, Reuse};
 use crate::model;
 use crate::monitor::Monitor;
@@ -22,15 +22,31 @@ pub(super) struct Args {
     /// Where to compute: cpu, cuda, cuda:N or wgpu.
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Run nothing: print means over the seeds of each setting, from sweep.parquet, and draw curves over the
+    /// values of the key where only one is varied.
+    #[arg(long)]
+    summary: bool,
+    /// With --summary: print JSON instead of a table.
+    #[arg(long, requires = "summary")]
+    json: bool,
 }
 
 pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     let sweep = Sweep::read(&args.sweep)?;
-    let device = model::device::open(&args.device).into_diagnostic()?;
     let out = args.out.unwrap_or_else(|| {
         let name = args.sweep.file_stem().unwrap_or_default();
         Path::new("checkpoints").join(name)
     });
+    let table = out.join("sweep.parquet");
+    if args.summary {
+        let summaries = summary::read(&table, &sweep)?;
+        summary::draw(&sweep, &summaries, &out)?;
+        return common::print(&match args.json {
+            true => serde_json::to_string(&summaries).into_diagnostic()?,
+            false => summary::show(&summaries),
+        });
+    }
+    let device = model::device::open(&args.device).into_diagnostic()?;
     std::fs::create_dir_all(&out).into_diagnostic()?;
     let variants = sweep.variants();
     let mut done: Vec<(Variant, Vec<Outcome>)> = Vec::new();
@@ -54,9 +70,14 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
         let outcomes = common::run_to_end(&mut run, &monitor, stop)?;
         done.push((variant.clone(), outcomes));
         // After every run, so that a sweep that is cut has its table too.
-        write(&sweep, &done, &out.join("sweep.parquet"))?;
+        write(&sweep, &done, &table)?;
     }
     common::print(&table::sweep(&done))?;
+    let summaries = summary::read(&table, &sweep)?;
+    if sweep.seeds.len() > 1 {
+        common::print(&summary::show(&summaries))?;
+    }
+    summary::draw(&sweep, &summaries, &out)?;
     common::print(&format!(
         "All in {}: sweep.parquet has a row for each run.",
         out.display()
@@ -64,7 +85,13 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     common::print(&format!("  tensorboard --logdir {}", out.display()))
 }
 
-/// One row a run: the varied keys, the seed, and every method's accuracy and tokens before and after.
+/// How whole texts rank, where the last evaluation ranked them.
+fn whole_texts(outcome: &Outcome) -> Option<&Place> {
+    outcome.evaluation.ranking.as_ref()?.by_fraction.last()
+}
+
+/// One row a run: the varied keys, the seed, every method's accuracy and tokens before and after, and the
+/// value's ranking of texts of the same question beside that by their log-probability.
 fn write(sweep: &Sweep, done: &[(Variant, Vec<Outcome>)], path: &Path) -> Result<()> {
     let mut columns = Table::new()
         .column_str("run", done.iter().map(|d| d.0.name.clone()).collect())
@@ -93,5 +120,17 @@ fn write(sweep: &Sweep, done: &[(Variant, Vec<Outcome>)], path: &Path) -> Result
             .column_f64(method, after)
             .column_f64(&format!("{method}_tokens"), tokens);
     }
+    // A run that measured no ranking has no number for it.
+    let mut of_last = |name: &str, of: fn(&Outcome) -> Option<f64>| {
+        let last = |d: &(Variant, Vec<Outcome>)| d.1.last().and_then(of).unwrap_or(f64::NAN);
+        columns = std::mem::take(&mut columns).column_f64(name, done.iter().map(last).collect());
+    };
+    of_last("ranking", table::ranked);
+    of_last("ranking_log_prob_sum", |o| {
+        Some(whole_texts(o)?.log_prob_sum.mean)
+    });
+    of_last("ranking_log_prob_mean", |o| {
+        Some(whole_texts(o)?.log_prob_mean.mean)
+    });
     columns.write(path).into_diagnostic()
 }

@@ -1,7 +1,10 @@
 //! The tables that a run prints.
 
+use crate::evaluate::bootstrap::Estimate;
 use crate::evaluate::frontier::Frontier;
-use crate::evaluate::{Evaluation, METHODS, MethodReport};
+use crate::evaluate::ranking::Place;
+use crate::evaluate::statistics::Interval;
+use crate::evaluate::{Evaluation, METHODS, MethodReport, Ranking};
 use crate::iterate::Outcome;
 use crate::recipe::sweep::Variant;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -39,13 +42,7 @@ pub(super) fn row(outcome: &Outcome) -> String {
         .collected
         .as_ref()
         .map_or_else(String::new, |c| format!("{:.1}", 100.0 * c.solved_share()));
-    let ranking = outcome
-        .trained
-        .as_ref()
-        .and_then(|t| t.joint.as_ref().or(t.value.as_ref()))
-        .and_then(|fit| fit.value.as_ref())
-        .and_then(|value| value.ranking.last().copied().flatten())
-        .map_or_else(String::new, |r| format!("{r:.2}"));
+    let ranking = held_out_ranking(outcome).map_or_else(String::new, |r| format!("{r:.2}"));
     line([
         outcome.iteration.to_string(),
         accuracy("greedy"),
@@ -56,6 +53,13 @@ pub(super) fn row(outcome: &Outcome) -> String {
         solved,
         ranking,
     ])
+}
+
+/// How often the fitted value preferred a right text to a wrong one of the same held-out question.
+fn held_out_ranking(outcome: &Outcome) -> Option<f64> {
+    let trained = outcome.trained.as_ref()?;
+    let fit = trained.joint.as_ref().or(trained.value.as_ref())?;
+    fit.value.as_ref()?.ranking.last().copied().flatten()
 }
 
 fn line(cells: [String; 8]) -> String {
@@ -114,13 +118,74 @@ pub(super) fn methods(last: &Evaluation, first: &Evaluation) -> String {
         "p vs vote",
         "before",
     ];
+    let ranked = last.ranking.as_ref().map(ranking);
     format!(
-        "{} questions of the {:?} split, {} draws for votes, after iteration {}:\n{}",
+        "{} questions of the {:?} split, {} draws for votes, after iteration {}:\n{}{}",
         last.questions,
         last.split,
         last.samples,
         last.iteration,
-        plain(head, rows)
+        plain(head, rows),
+        ranked.map_or_else(String::new, |table| format!("\n\n{table}"))
+    )
+}
+
+/// How texts of the same question rank by the value and by their log-probability.
+pub(super) fn ranking(ranking: &Ranking) -> String {
+    let about = format!(
+        "{} draws for each of {} questions of the {:?} split, {:.0} forward tokens a question; {} questions \
+         have right and wrong texts. Pairs of such in the right order, ties half, in percent with 95% \
+         intervals over questions:",
+        ranking.draws, ranking.questions, ranking.split, ranking.forward_tokens, ranking.mixed
+    );
+    let signed = |e: Estimate| {
+        let Interval { low, high } = e.interval;
+        format!(
+            "{:+.1} ({:+.1} to {:+.1})",
+            100.0 * e.mean,
+            100.0 * low,
+            100.0 * high
+        )
+    };
+    let share = |e: Estimate| {
+        let Interval { low, high } = e.interval;
+        format!(
+            "{:.1} ({:.1} to {:.1})",
+            100.0 * e.mean,
+            100.0 * low,
+            100.0 * high
+        )
+    };
+    let row = |name: String, place: &Place| {
+        [
+            name,
+            place.pairs.to_string(),
+            format!("{:.0}", 100.0 * place.apart),
+            share(place.value),
+            share(place.log_prob_sum),
+            share(place.log_prob_mean),
+            signed(place.value_over_sum),
+            signed(place.value_over_mean),
+        ]
+    };
+    let fractions = ranking.by_fraction.iter();
+    let fractions =
+        fractions.map(|place| row(format!("{:.0}/8 of the text", 8.0 * place.at), place));
+    let depths = ranking.by_depth.iter();
+    let depths = depths.map(|place| row(format!("{} tokens", place.at), place));
+    let head = [
+        "after",
+        "pairs",
+        "differ %",
+        "value",
+        "log-prob. sum",
+        "mean a token",
+        "value - sum",
+        "value - mean",
+    ];
+    format!(
+        "{about}\n{}",
+        plain(head, fractions.chain(depths).collect())
     )
 }
 
@@ -142,6 +207,7 @@ pub(super) fn frontier(frontier: &Frontier) -> String {
                 format!("{:.0}", report.forward_tokens),
                 format!("{:.2}", point.flops / 1e9),
                 format!("{:.1}", point.ms_per_question),
+                format!("{:.1}", point.us_per_token),
                 verdict.map_or_else(String::new, |v| p(v.p)),
             ]
         })
@@ -155,17 +221,35 @@ pub(super) fn frontier(frontier: &Frontier) -> String {
         "tokens/question",
         "GFLOP/question",
         "ms/question",
+        "us/token",
         "p vs vote",
     ];
     let verdicts: Vec<&str> = frontier.verdicts.iter().map(|v| v.text.as_str()).collect();
+    let seeds = match frontier.seeds() {
+        0 | 1 => "intervals are Wilson's".to_string(),
+        seeds => format!(
+            "means of {seeds} checkpoints, intervals by a bootstrap over checkpoints and questions"
+        ),
+    };
     format!(
-        "{} questions of the {:?} split; p by McNemar against a vote with at least as many tokens, \
-         corrected by Holm:\n{}\n\n{}",
+        "{} questions of the {:?} split, {} at a time (which the times are of); {seeds}; p by the exact \
+         paired test against a vote with at least as many tokens, corrected by Holm:\n{}\n\n{}",
         frontier.questions,
         frontier.split,
+        frontier.workers,
         plain(head, rows),
         verdicts.join("\n")
     )
+}
+
+/// How often the value prefers a right text to a wrong one of the same question: in the evaluation where it
+/// ranked, else on what the fit held out.
+pub(super) fn ranked(outcome: &Outcome) -> Option<f64> {
+    let evaluated = outcome.evaluation.ranking.as_ref();
+    match evaluated.and_then(|ranking| ranking.by_fraction.last()) {
+        Some(end) => Some(end.value.mean),
+        None => held_out_ranking(outcome),
+    }
 }
 
 /// The last evaluation of each run of a sweep.
@@ -184,10 +268,15 @@ pub(super) fn sweep(runs: &[(Variant, Vec<Outcome>)]) -> String {
                 accuracy("vote"),
                 accuracy("best_of_n"),
                 accuracy("searched"),
+                outcomes
+                    .last()
+                    .and_then(ranked)
+                    .map_or_else(String::new, |r| format!("{r:.3}")),
             ]
         })
         .collect();
-    plain(["run", "greedy", "vote", "best of n", "searched"], rows)
+    let head = ["run", "greedy", "vote", "best of n", "searched", "ranking"];
+    plain(head, rows)
 }
 
 fn p_value(method: &MethodReport, other: &str) -> String {

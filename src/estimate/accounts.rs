@@ -164,7 +164,7 @@ impl Plan<'_> {
         });
         let slots = slots.fold(0.0, f64::max);
         let growth = GROWTH + TURNOVER * (1.0 - workers / self.held_out.max(1.0));
-        let rows = workers * recipe.evaluate.samples as f64;
+        let rows = workers * recipe.evaluate.samples.max(recipe.evaluate.rank) as f64;
         let search = vec![
             self.base(),
             self.cache(slots * growth, nets, "engine.kv_slots or evaluate.workers"),

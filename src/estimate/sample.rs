@@ -201,7 +201,7 @@ impl Sample {
     }
 }
 
-/// The methods of an evaluation: greedy, draws, searches by name; with the tokens that each was seen
+/// The methods of an evaluation: greedy, draws, searches by name, draws that are ranked; with the tokens that each was seen
 /// to take, or assumed ones.
 pub(super) fn methods(recipe: &Recipe, prompt: Spread, seen: Option<&[f64]>) -> Vec<Method> {
     let params = &recipe.evaluate;
@@ -234,6 +234,14 @@ pub(super) fn methods(recipe: &Recipe, prompt: Spread, seen: Option<&[f64]>) -> 
             rows: search.leaves.max(1) as f64,
         }
     }));
+    if params.rank > 0 {
+        let draws = params.rank as f64;
+        all.push(Method {
+            tokens: prompt.mean + TEXT * draws * limit,
+            reserved: prompt.mean + draws * (limit + 1.0),
+            rows: draws,
+        });
+    }
     for (method, tokens) in all.iter_mut().zip(seen.into_iter().flatten()) {
         method.tokens = *tokens;
     }

@@ -246,6 +246,7 @@ impl<'a> Bench<'a> {
         };
         let mut seen = vec![tokens("greedy"), tokens("weighted_vote")];
         seen.extend(params.search.keys().map(|name| tokens(name)));
+        seen.extend(found.ranking.map(|ranking| ranking.forward_tokens));
         sample.methods = methods(self.recipe, sample.prompt, Some(&seen));
         Ok(found.seconds / some.len().max(1) as f64)
     }

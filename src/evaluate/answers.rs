@@ -4,7 +4,7 @@ use super::vote::{self, Candidate};
 use crate::model::Tokenizer;
 use crate::search::{
     BeamParams, Completion, Drawn, Error, GuidedParams, Ledger, Policy, SampleParams, sample,
-    seed_of,
+    seed_of, trace,
 };
 use crate::task::Task;
 use std::sync::Arc;
@@ -23,8 +23,21 @@ pub(super) struct Answer {
     pub completion: Completion,
     pub text: String,
     pub ledger: Ledger,
+    /// Whether the method asks the value net.
+    pub valued: bool,
+    /// Values and log-probabilities along the text, where the method keeps them.
+    pub along: Option<Along>,
     /// Why there is no text.
     pub failure: Option<String>,
+}
+
+/// What was known along a text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Along {
+    /// After the prompt, and after each token but the last.
+    pub values: Vec<f32>,
+    /// Of each token.
+    pub log_probs: Vec<f32>,
 }
 
 /// How a question is answered.
@@ -35,6 +48,12 @@ pub(super) enum Method {
     /// [`CHOICES`] over the first so many of the same draws.
     Samples {
         sizes: Vec<usize>,
+        sampling: SampleParams,
+        seed: u64,
+    },
+    /// So many drawn texts, each an answer, with what was known along them.
+    Traced {
+        count: usize,
         sampling: SampleParams,
         seed: u64,
     },
@@ -56,8 +75,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// One answer, or [`CHOICES`] of each size for [`Method::Samples`]. A question that cannot be answered
-    /// gets empty ones.
+    /// One answer; [`CHOICES`] of each size for [`Method::Samples`], every text for [`Method::Traced`]. A
+    /// question that cannot be answered gets empty ones.
     pub async fn answer(&self, question: &Question) -> Result<Vec<Answer>, Error> {
         let reason = match &question.prompt {
             Err(reason) => reason.clone(),
@@ -70,10 +89,13 @@ impl Shared {
             completion: Completion::default(),
             text: String::new(),
             ledger: Ledger::default(),
+            valued: false,
+            along: None,
             failure: Some(reason),
         };
         let columns = match &self.method {
             Method::Samples { sizes, .. } => CHOICES.len() * sizes.len(),
+            Method::Traced { count, .. } => *count,
             _ => 1,
         };
         Ok(vec![empty; columns])
@@ -83,15 +105,15 @@ impl Shared {
         match &self.method {
             Method::Greedy(max_new_tokens) => {
                 let (completion, ledger) = self.policy.greedy(prompt, *max_new_tokens).await?;
-                Ok(vec![self.give(completion, ledger.without_value())])
+                Ok(vec![self.give(completion, ledger, false)])
             }
             Method::Guided(params) => {
                 let guided = self.policy.guided(prompt, params).await?;
-                Ok(vec![self.give(guided.completion, guided.ledger)])
+                Ok(vec![self.give(guided.completion, guided.ledger, true)])
             }
             Method::Beam(params) => {
                 let (completion, ledger) = self.policy.beam(prompt, params).await?;
-                Ok(vec![self.give(completion, ledger)])
+                Ok(vec![self.give(completion, ledger, true)])
             }
             Method::Samples {
                 sizes,
@@ -103,6 +125,30 @@ impl Shared {
                 let drawn = sample(&self.policy, prompt, count, sampling, seed).await?;
                 let chosen = sizes.iter().flat_map(|&size| self.choose(&drawn, size));
                 Ok(chosen.collect())
+            }
+            Method::Traced {
+                count,
+                sampling,
+                seed,
+            } => {
+                let seed = seed_of(*seed, &[id]);
+                let (texts, ledger) = trace(&self.policy, prompt, *count, sampling, seed).await?;
+                let answers = texts.into_iter().enumerate().map(|(index, text)| {
+                    // What all of them cost is charged to the first.
+                    let ledger = if index == 0 {
+                        ledger
+                    } else {
+                        Ledger::default()
+                    };
+                    Answer {
+                        along: Some(Along {
+                            values: text.values,
+                            log_probs: text.log_probs,
+                        }),
+                        ..self.give(text.completion, ledger, true)
+                    }
+                });
+                Ok(answers.collect())
             }
         }
     }
@@ -123,22 +169,28 @@ impl Shared {
             })
             .collect();
         let choices = [
-            (vote::majority(&candidates), ledger.without_value()),
-            (vote::weighted(&candidates), ledger),
-            (vote::best_of_n(&candidates), ledger),
-            (vote::most_probable(&candidates), ledger.without_value()),
+            (vote::majority(&candidates), false),
+            (vote::weighted(&candidates), true),
+            (vote::best_of_n(&candidates), true),
+            (vote::most_probable(&candidates), false),
         ];
         choices
             .into_iter()
-            .filter_map(|(index, ledger)| Some(self.give(texts[index?].clone(), ledger)))
+            .filter_map(|(index, valued)| Some(self.give(texts[index?].clone(), ledger, valued)))
             .collect()
     }
 
-    fn give(&self, completion: Completion, ledger: Ledger) -> Answer {
+    /// `ledger` holds the value net's tokens, which only a method that asks it is charged.
+    fn give(&self, completion: Completion, ledger: Ledger, valued: bool) -> Answer {
         Answer {
             text: self.tokenizer.decode(&completion.tokens),
             completion,
-            ledger,
+            ledger: match valued {
+                true => ledger,
+                false => ledger.without_value(),
+            },
+            valued,
+            along: None,
             failure: None,
         }
     }

@@ -1,10 +1,11 @@
-//! Accuracy against forward tokens: every method at several budgets, on the same questions, with a
-//! verdict that the statistics allow.
+//! Accuracy against forward tokens: every method at several budgets, on the same questions.
 
 use super::answers::{self, Answer};
 use super::report;
-use super::statistics::{McNemar, holm};
-use super::{Entry, Error, Evaluation, MethodReport, Params, Run, Setting, plot};
+use super::sizes::Sizes;
+use super::verdict::Verdict;
+use super::{Entry, Error, Evaluation, MethodReport, Params, Run, Setting};
+use crate::monitor::{Dot, Line, Monitor, Plot, Scale};
 use crate::search::Ledger;
 use crate::task::{HeldOut, Problem};
 use serde::Serialize;
@@ -12,10 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
-/// Chance of one false verdict or more in a whole comparison.
-const LEVEL: f64 = 0.05;
-
-/// One method of one recipe at one budget.
+/// One method of one recipe at one budget, with one checkpoint or several.
 #[derive(Debug, Clone, Serialize)]
 pub struct Point {
     /// The recipe, or the checkpoint, that was asked.
@@ -25,28 +23,29 @@ pub struct Point {
     /// Tokens that it was given, in units of greedy's mean: draws of a vote, a limit for a search. 1
     /// where there is nothing to set.
     pub budget: usize,
+    /// Of several checkpoints: sums and means, and an interval of the mean accuracy by a bootstrap over
+    /// checkpoints and questions.
     #[serde(flatten)]
     pub report: MethodReport,
-    /// Operations of a question, a multiply-add counted as two: twice the parameters for each forward
-    /// token of either net.
+    /// Operations of a question: see [`Sizes::flops`].
     pub flops: f64,
-    /// Wall-clock milliseconds a question, all workers together.
+    /// Wall-clock milliseconds of the whole method by its questions, and microseconds by its forward tokens,
+    /// `evaluate.workers` questions at a time: how long many take, not how long one waits for its answer.
     pub ms_per_question: f64,
+    pub us_per_token: f64,
+    /// The checkpoints one by one, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<Seed>,
 }
 
-/// A method against majority vote with at least as many tokens.
+/// One checkpoint of several that are seeds of one method.
 #[derive(Debug, Clone, Serialize)]
-pub struct Verdict {
-    /// Indices in [`Frontier::points`].
-    pub point: usize,
-    pub control: usize,
-    /// Questions that only this method, or only the vote, answers right.
-    pub gains: u64,
-    pub losses: u64,
-    /// McNemar's exact p-value, corrected for all verdicts by Holm's method.
-    pub p: f64,
-    /// In words.
-    pub text: String,
+pub struct Seed {
+    pub model: String,
+    pub correct: u64,
+    pub accuracy: f64,
+    /// Mean forward tokens a question.
+    pub forward_tokens: f64,
 }
 
 /// All methods, recipes and budgets.
@@ -55,11 +54,14 @@ pub struct Frontier {
     /// The split, by name.
     pub split: super::SplitName,
     pub questions: usize,
+    /// Questions that were answered at a time.
+    pub workers: usize,
     pub points: Vec<Point>,
+    /// Of each method but votes and greedy decoding, once [`Frontier::judge`] was called.
     pub verdicts: Vec<Verdict>,
-    /// Of each point, which questions it answered right.
+    /// Of each point and checkpoint, which questions it answered right.
     #[serde(skip)]
-    right: Vec<Vec<bool>>,
+    pub(super) right: Vec<Vec<Vec<bool>>>,
     /// Ids and texts of the questions, which all sources must share.
     #[serde(skip)]
     asked: Vec<String>,
@@ -81,7 +83,7 @@ impl fmt::Display for Differs {
 impl std::error::Error for Differs {}
 
 /// Answers `problems` by every method of `params` at each of `budgets`, multiples of the tokens that
-/// greedy decoding takes on the mean. `parameters` are those of the policy.
+/// greedy decoding takes on the mean.
 ///
 /// # Errors
 /// As [`super::evaluate`].
@@ -91,7 +93,7 @@ pub fn frontier<S: HeldOut>(
     problems: &[Problem<S>],
     params: &Params,
     budgets: &[usize],
-    parameters: usize,
+    sizes: Sizes,
 ) -> Result<Frontier, Error> {
     let run = Run::new(setting, problems, params)?;
     let methods = 2 + budgets.len() * params.search.len() + params.beam.len();
@@ -102,10 +104,10 @@ pub fn frontier<S: HeldOut>(
     let mut results = run.answer(vec![Entry::greedy(params)], &bar)?;
     let cost = |answers: &[Answer]| answers.iter().map(|a| a.ledger).sum::<Ledger>();
     let greedy = cost(&results[0].1).per_question(problems.len() as u64);
-    let sizes: Vec<usize> = budgets.iter().copied().filter(|&b| b > 1).collect();
+    let draws: Vec<usize> = budgets.iter().copied().filter(|&b| b > 1).collect();
     let mut plan = Vec::new();
-    if !sizes.is_empty() {
-        plan.push(Entry::samples(params, sizes, setting.seed, named));
+    if !draws.is_empty() {
+        plan.push(Entry::samples(params, draws, setting.seed, named));
     }
     for (name, guided) in &params.search {
         for &budget in budgets {
@@ -126,52 +128,110 @@ pub fn frontier<S: HeldOut>(
         plan.push(Entry::one(named(name, 1), method));
     }
     results.extend(run.answer(plan, &bar)?);
-    let order: Vec<String> = results.iter().map(|r| r.0.clone()).collect();
+    let valued = |answers: &[Answer]| answers.iter().any(|answer| answer.valued);
+    let order: Vec<(String, bool)> = results
+        .iter()
+        .map(|r| (r.0.clone(), valued(&r.1)))
+        .collect();
     let evaluation: Evaluation = report::build(setting, problems, results, params, start.elapsed());
     let mut points = Vec::new();
-    let mut marks = Vec::new();
-    for name in order {
+    let mut right = Vec::new();
+    for (name, valued) in order {
         let Some(report) = evaluation.methods.get(&name) else {
             continue;
         };
         let (method, budget) = match name.split_once('@') {
-            Some((method, budget)) => (method.to_string(), budget.parse().unwrap_or(1)),
-            None => (name.clone(), 1),
+            Some((method, budget)) => (method, budget.parse().unwrap_or(1)),
+            None => (name.as_str(), 1),
         };
-        points.push(Point {
-            source: source.into(),
-            method,
-            budget,
-            flops: 2.0 * parameters as f64 * report.forward_tokens,
-            ms_per_question: 1000.0 * report.seconds / problems.len() as f64,
-            // Every pair of points would be in it; the verdicts are what counts.
-            report: MethodReport {
-                against: BTreeMap::new(),
-                ..report.clone()
-            },
-        });
-        marks.push(evaluation.right(&name));
+        // Every pair of points would be in it; the verdicts are what counts.
+        let report = MethodReport {
+            against: BTreeMap::new(),
+            ..report.clone()
+        };
+        let flops = sizes.flops(&report.ledger, valued) / problems.len() as f64;
+        points.push(Point::new(source, method, budget, report, flops));
+        right.push(vec![evaluation.right(&name)]);
     }
-    let mut frontier = Frontier {
+    Ok(Frontier {
         split: params.split,
         questions: problems.len(),
+        workers: params.workers,
         points,
         verdicts: Vec::new(),
-        right: marks,
+        right,
         asked: problems
             .iter()
             .map(|problem| format!("{} {}", problem.id, problem.question))
             .collect(),
-    };
-    frontier.judge();
-    Ok(frontier)
+    })
 }
 
 fn named(name: &str, budget: usize) -> String {
     format!("{name}@{budget}")
 }
 
+impl Point {
+    fn new(source: &str, method: &str, budget: usize, report: MethodReport, flops: f64) -> Point {
+        Point {
+            source: source.into(),
+            method: method.into(),
+            budget,
+            flops,
+            ms_per_question: 1e3 * report.seconds / report.total.max(1) as f64,
+            us_per_token: 1e6 * report.seconds / report.ledger.total().max(1) as f64,
+            report,
+            seeds: Vec::new(),
+        }
+    }
+}
+
 impl Frontier {
+    /// One source of several checkpoints, each with its frontier: seeds of the same methods.
+    ///
+    /// # Errors
+    /// [`Differs`] where they were not asked the same questions by the same methods.
+    pub fn pool(source: &str, seeds: Vec<(String, Frontier)>) -> Result<Frontier, Differs> {
+        let Some((_, first)) = seeds.first() else {
+            return Err(Differs);
+        };
+        let names = |frontier: &Frontier| -> Vec<(String, usize)> {
+            let points = frontier.points.iter();
+            points.map(|p| (p.method.clone(), p.budget)).collect()
+        };
+        for (_, other) in &seeds {
+            if other.asked != first.asked || names(other) != names(first) {
+                return Err(Differs);
+            }
+        }
+        let mut pooled = first.clone();
+        for (index, point) in pooled.points.iter_mut().enumerate() {
+            let all: Vec<&Point> = seeds.iter().map(|seed| &seed.1.points[index]).collect();
+            let reports: Vec<&MethodReport> = all.iter().map(|point| &point.report).collect();
+            let flops = all.iter().map(|point| point.flops).sum::<f64>() / all.len() as f64;
+            let report = MethodReport::pooled(&reports);
+            let own = Point::new(source, &point.method, point.budget, report, flops);
+            let of_seed = |((model, _), point): (&(String, Frontier), &&Point)| Seed {
+                model: model.clone(),
+                correct: point.report.correct,
+                accuracy: point.report.accuracy,
+                forward_tokens: point.report.forward_tokens,
+            };
+            *point = match seeds.len() {
+                1 => own,
+                _ => Point {
+                    seeds: seeds.iter().zip(&all).map(of_seed).collect(),
+                    ..own
+                },
+            };
+            pooled.right[index] = seeds
+                .iter()
+                .flat_map(|seed| seed.1.right[index].clone())
+                .collect();
+        }
+        Ok(pooled)
+    }
+
     /// Adds the points of another source on the same questions.
     ///
     /// # Errors
@@ -182,107 +242,130 @@ impl Frontier {
         }
         self.points.extend(other.points);
         self.right.extend(other.right);
-        self.judge();
         Ok(())
     }
 
-    /// The vote, greedy being the vote of one, of the same source with the fewest tokens that are at
-    /// least those of `point`; the largest where all are smaller.
-    fn control(&self, point: usize) -> Option<usize> {
-        let own = &self.points[point];
-        let tokens = |&i: &usize| self.points[i].report.forward_tokens;
-        let votes = (0..self.points.len()).filter(|&i| {
-            let other = &self.points[i];
-            other.source == own.source && (other.method == "vote" || other.method == "greedy")
-        });
-        let votes: Vec<usize> = votes.collect();
-        let by_tokens = |a: &usize, b: &usize| tokens(a).total_cmp(&tokens(b));
-        let enough = votes.iter().filter(|&i| tokens(i) >= tokens(&point));
-        let fewest = enough.copied().min_by(by_tokens);
-        fewest.or_else(|| votes.iter().copied().max_by(by_tokens))
+    /// The most checkpoints that a point has.
+    pub fn seeds(&self) -> usize {
+        self.right.iter().map(Vec::len).max().unwrap_or(0)
     }
 
-    fn judge(&mut self) {
-        let mut pairs = Vec::new();
-        for (index, point) in self.points.iter().enumerate() {
-            if point.method == "vote" || point.method == "greedy" {
-                continue;
-            }
-            if let Some(control) = self.control(index) {
-                let both = self.right[index].iter().zip(&self.right[control]);
-                let test = McNemar::of(both.map(|(a, b)| (*a, *b)));
-                pairs.push((index, control, test));
-            }
-        }
-        let p: Vec<f64> = pairs.iter().map(|pair| pair.2.p).collect();
-        self.verdicts = pairs
-            .iter()
-            .zip(holm(&p))
-            .map(|((point, control, test), p)| Verdict {
-                point: *point,
-                control: *control,
-                gains: test.b,
-                losses: test.c,
-                p,
-                text: self.sentence(*point, *control, test, p),
-            })
-            .collect();
-    }
-
-    /// What may be said of a point beside its control.
-    fn sentence(&self, point: usize, control: usize, test: &McNemar, p: f64) -> String {
-        let (own, vote) = (&self.points[point], &self.points[control]);
-        let control = match vote.method.as_str() {
-            "greedy" => "greedy decoding".to_string(),
-            _ => format!("a vote of {}", vote.budget),
-        };
-        let verdict = match (p < LEVEL, test.b > test.c) {
-            (true, true) => "better than",
-            (true, false) => "worse than",
-            (false, _) => "no better than",
-        };
-        let p = match p < 0.001 {
-            true => "p < .001".to_string(),
-            false => format!("p = {p:.3}").replace("0.", "."),
-        };
-        let percent = |x: f64| format!("{:.1}", 100.0 * x);
-        let fewer = own.report.forward_tokens <= vote.report.forward_tokens;
-        let tokens = match fewer {
-            true => "at no more tokens",
-            false => "though with more tokens",
-        };
-        format!(
-            "{} {} at {:.0} tokens ({}%): {verdict} {control} ({}% at {:.0}) {tokens}, {p}",
-            own.source,
-            own.method,
-            own.report.forward_tokens,
-            percent(own.report.accuracy),
-            percent(vote.report.accuracy),
-            vote.report.forward_tokens,
-        )
-    }
-
-    /// The plot of all points, accuracy against forward tokens, as an SVG document.
-    pub fn svg(&self) -> String {
-        let mut lines: BTreeMap<String, Vec<plot::Dot>> = BTreeMap::new();
+    /// Accuracy against forward tokens, a line for each method of a source.
+    pub fn plot(&self) -> Plot {
+        let mut lines: BTreeMap<String, Vec<Dot>> = BTreeMap::new();
         let sources: std::collections::BTreeSet<&String> =
-            self.points.iter().map(|point| &point.source).collect();
+            self.points.iter().map(|p| &p.source).collect();
         for point in &self.points {
             let name = match sources.len() {
                 1 => point.method.clone(),
                 _ => format!("{} {}", point.source, point.method),
             };
-            lines.entry(name).or_default().push(plot::Dot {
+            lines.entry(name).or_default().push(Dot {
                 x: point.report.forward_tokens,
                 y: point.report.accuracy,
                 low: point.report.low,
                 high: point.report.high,
             });
         }
-        let title = format!(
-            "Accuracy on {} questions of the {:?} split",
-            self.questions, self.split
+        let band = self.seeds() > 1;
+        let seeds = match self.seeds() {
+            0 | 1 => String::new(),
+            seeds => format!(", mean of {seeds} checkpoints"),
+        };
+        Plot {
+            title: format!(
+                "Accuracy on {} questions of the {:?} split{seeds}",
+                self.questions, self.split
+            ),
+            x: "forward tokens a question".into(),
+            y: "accuracy".into(),
+            scale: Scale::Log,
+            from: 0,
+            lines: lines
+                .into_iter()
+                .map(|(name, dots)| Line { name, dots, band })
+                .collect(),
+        }
+    }
+
+    /// Reports the plot and the verdicts.
+    pub fn report(&self, monitor: &Monitor) {
+        monitor.picture("frontier/accuracy", 0, self.plot().picture());
+        let verdicts: Vec<String> = self
+            .verdicts
+            .iter()
+            .map(|v| format!("* {}", v.text))
+            .collect();
+        monitor.text("frontier/verdicts", 0, &verdicts.join("\n"));
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::evaluate::SplitName;
+
+    /// A frontier of `(method, budget, tokens a question, right answers)` on the questions 0, 1, ...
+    pub fn frontier(source: &str, points: &[(&str, usize, u64, &str)]) -> Frontier {
+        let questions = points[0].3.len();
+        let mut made = Frontier {
+            split: SplitName::Dev,
+            questions,
+            workers: 8,
+            points: Vec::new(),
+            verdicts: Vec::new(),
+            right: Vec::new(),
+            asked: (0..questions).map(|q| q.to_string()).collect(),
+        };
+        for &(method, budget, tokens, marks) in points {
+            let right: Vec<bool> = marks.chars().map(|c| c == '1').collect();
+            let ledger = Ledger {
+                rollout: tokens * questions as u64,
+                ..Ledger::default()
+            };
+            let correct = right.iter().filter(|r| **r).count() as u64;
+            let report = MethodReport::new(correct, questions as u64, ledger, 0.5);
+            made.points
+                .push(Point::new(source, method, budget, report, 1e3));
+            made.right.push(vec![right]);
+        }
+        made
+    }
+
+    #[test]
+    fn seeds_are_pooled_into_means() {
+        let one = frontier("a", &[("greedy", 1, 10, "1100"), ("vote", 2, 20, "1110")]);
+        let two = frontier("b", &[("greedy", 1, 14, "1000"), ("vote", 2, 30, "0110")]);
+        let pooled = Frontier::pool("both", vec![("a".into(), one.clone()), ("b".into(), two)]);
+        let pooled = pooled.unwrap();
+        assert_eq!(pooled.seeds(), 2);
+        let greedy = &pooled.points[0];
+        assert_eq!(
+            (
+                greedy.source.as_str(),
+                greedy.report.correct,
+                greedy.report.total
+            ),
+            ("both", 3, 8)
         );
-        plot::svg(&title, "forward tokens a question", "accuracy", &lines)
+        assert_eq!(
+            (greedy.report.accuracy, greedy.report.forward_tokens),
+            (0.375, 12.0)
+        );
+        // A second for eight questions, 96 tokens.
+        assert_eq!(greedy.ms_per_question, 125.0);
+        assert!((greedy.us_per_token - 1e6 / 96.0).abs() < 1e-9);
+        assert_eq!(greedy.seeds.len(), 2);
+        assert_eq!(
+            (greedy.seeds[1].model.as_str(), greedy.seeds[1].accuracy),
+            ("b", 0.25)
+        );
+
+        let other = frontier("c", &[("greedy", 1, 10, "11000"), ("vote", 2, 20, "11100")]);
+        let seeds = vec![("a".into(), one.clone()), ("c".into(), other)];
+        assert_eq!(Frontier::pool("both", seeds).unwrap_err(), Differs);
+        let fewer = frontier("d", &[("greedy", 1, 10, "1100")]);
+        let seeds = vec![("a".into(), one), ("d".into(), fewer)];
+        assert_eq!(Frontier::pool("both", seeds).unwrap_err(), Differs);
     }
 }

@@ -1,14 +1,21 @@
 //! Evaluation: every method on the same held-out questions, each charged its forward tokens.
 
 mod answers;
+pub mod bootstrap;
 pub mod frontier;
 pub mod gate;
-mod plot;
+mod pairs;
+pub mod ranking;
 mod report;
+mod sizes;
 pub mod statistics;
+mod verdict;
 pub mod vote;
 
+pub use ranking::Ranking;
 pub use report::{Comparison, Evaluation, MethodReport};
+pub use sizes::Sizes;
+pub use verdict::Verdict;
 
 use crate::engine::Meter;
 use crate::model::Tokenizer;
@@ -46,6 +53,9 @@ pub struct Params {
     pub sample: Option<u64>,
     /// Texts drawn for a vote and for best-of-n. Default 8.
     pub samples: usize,
+    /// Texts drawn for a question, to rank right ones against wrong ones of the same question by the value
+    /// and by their log-probability: whether the value helps. 0 for none. Default 0.
+    pub rank: usize,
     /// Share of the questions that may fail (too long a prompt, for one) before the evaluation
     /// stops; those that do count as wrong. Default 0.05.
     pub max_failures: f64,
@@ -68,6 +78,7 @@ impl Default for Params {
             questions: 500,
             sample: None,
             samples: 8,
+            rank: 0,
             max_failures: 0.05,
             workers: 256,
             max_new_tokens: 256,
@@ -202,7 +213,8 @@ impl Entry {
     }
 }
 
-/// Answers of all questions by name, and the seconds they took.
+/// Answers of all questions by name, and the seconds they took: of answers that share their draws, those
+/// with the most forward tokens took all the time and the others their share of it.
 type Results = Vec<(String, Vec<Answer>, f64)>;
 
 /// Answers `problems` with every method and compares them.
@@ -227,17 +239,35 @@ pub fn evaluate<S: HeldOut>(
     for (name, beam) in &params.beam {
         plan.push(Entry::one(name, answers::Method::Beam(beam.clone())));
     }
+    let methods = plan.len() + usize::from(params.rank > 0);
     let bar = setting
         .monitor
-        .progress("evaluate", (plan.len() * problems.len()) as u64);
+        .progress("evaluate", (methods * problems.len()) as u64);
     let mut meter = Meter::new(&setting.policy.engine);
     let start = std::time::Instant::now();
     let results = run.answer(plan, &bar)?;
-    let evaluation = report::build(setting, problems, results, params, start.elapsed());
+    let mut evaluation = report::build(setting, problems, results, params, start.elapsed());
+    if params.rank > 0 {
+        evaluation.ranking = Some(ranking::rank(&run, problems, params.rank, &bar)?);
+    }
     evaluation.report(setting.monitor);
     // The last thing in an iteration.
     meter.report(setting.monitor, step_in(setting.iteration, usize::MAX));
     Ok(evaluation)
+}
+
+/// Ranks texts of the same question among `params.rank` draws for each of `problems`.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn rank<S: HeldOut>(
+    setting: &Setting<'_>,
+    problems: &[Problem<S>],
+    params: &Params,
+) -> Result<Ranking, Error> {
+    let run = Run::new(setting, problems, params)?;
+    let bar = setting.monitor.progress("rank", problems.len() as u64);
+    ranking::rank(&run, problems, params.rank, &bar)
 }
 
 /// Questions on their way through methods.
@@ -296,8 +326,12 @@ impl<'a> Run<'a> {
                     column.push(answer);
                 }
             }
+            let tokens =
+                |column: &Vec<Answer>| column.iter().map(|a| a.ledger.total()).sum::<u64>();
+            let most = columns.iter().map(tokens).max().unwrap_or(0).max(1);
             for (name, column) in entry.names.into_iter().zip(columns) {
-                results.push((name, column, seconds));
+                let share = tokens(&column) as f64 / most as f64;
+                results.push((name, column, seconds * share));
             }
         }
         Ok(results)

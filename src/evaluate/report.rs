@@ -1,6 +1,7 @@
 //! Grades, intervals, paired tests, and the files that hold them.
 
 use super::answers::Answer;
+use super::ranking::Ranking;
 use super::statistics::{Interval, McNemar};
 use super::{Error, Params, Setting, SplitName, grade};
 use crate::monitor::Monitor;
@@ -34,11 +35,48 @@ pub struct MethodReport {
     /// Questions that could not be answered, too long ones for example; they count as wrong.
     #[serde(default)]
     pub failed: u64,
-    /// Wall-clock seconds of the whole method; the three methods that share their draws share it.
+    /// Wall-clock seconds of the whole method; those that share draws have it by their shares of the
+    /// forward tokens.
     pub seconds: f64,
     /// McNemar's exact test against other methods on the same questions, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub against: BTreeMap<String, Comparison>,
+}
+
+impl MethodReport {
+    /// Of `correct` answers to `total` questions, compared with nothing.
+    pub(super) fn new(correct: u64, total: u64, ledger: Ledger, seconds: f64) -> MethodReport {
+        let interval = Interval::wilson(correct, total);
+        MethodReport {
+            correct,
+            total,
+            accuracy: correct as f64 / total.max(1) as f64,
+            low: interval.low,
+            high: interval.high,
+            forward_tokens: ledger.per_question(total),
+            ledger,
+            cut: 0,
+            failed: 0,
+            seconds,
+            against: BTreeMap::new(),
+        }
+    }
+
+    /// Of several checkpoints on the same questions; its interval takes their answers for independent,
+    /// which they are not.
+    pub(super) fn pooled(seeds: &[&MethodReport]) -> MethodReport {
+        let sum = |of: fn(&MethodReport) -> u64| seeds.iter().map(|seed| of(seed)).sum::<u64>();
+        MethodReport {
+            cut: sum(|seed| seed.cut),
+            failed: sum(|seed| seed.failed),
+            ..MethodReport::new(
+                sum(|seed| seed.correct),
+                sum(|seed| seed.total),
+                seeds.iter().map(|seed| seed.ledger).sum(),
+                seeds.iter().map(|seed| seed.seconds).sum(),
+            )
+        }
+    }
 }
 
 /// A paired comparison.
@@ -63,6 +101,9 @@ pub struct Evaluation {
     pub samples: usize,
     pub seconds: f64,
     pub methods: BTreeMap<String, MethodReport>,
+    /// How right texts rank against wrong ones of the same question, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranking: Option<Ranking>,
     #[serde(skip)]
     rows: Rows,
 }
@@ -114,22 +155,13 @@ pub(super) fn build<S: HeldOut>(
             rows.push(problem, &name, answer, grade);
         }
         let correct = right.iter().filter(|r| **r).count() as u64;
-        let total = right.len() as u64;
-        let interval = Interval::wilson(correct, total);
+        let failed = answers.iter().filter(|a| a.failure.is_some()).count();
         methods.insert(
             name.clone(),
             MethodReport {
-                correct,
-                total,
-                accuracy: correct as f64 / total.max(1) as f64,
-                low: interval.low,
-                high: interval.high,
-                forward_tokens: ledger.per_question(total),
-                ledger,
                 cut,
-                failed: answers.iter().filter(|a| a.failure.is_some()).count() as u64,
-                seconds,
-                against: BTreeMap::new(),
+                failed: failed as u64,
+                ..MethodReport::new(correct, right.len() as u64, ledger, seconds)
             },
         );
         graded.push((name, right));
@@ -160,6 +192,7 @@ pub(super) fn build<S: HeldOut>(
         samples: params.samples,
         seconds: elapsed.as_secs_f64(),
         methods,
+        ranking: None,
         rows,
     }
 }
@@ -280,6 +313,9 @@ impl Evaluation {
                 ],
                 step,
             );
+        }
+        if let Some(ranking) = &self.ranking {
+            ranking.report(monitor, step);
         }
         let samples = self.rows.samples.join("\n\n---\n\n");
         monitor.text("eval/solutions", step, &samples);

@@ -96,6 +96,40 @@ fn fair_tail(k: u64, n: u64) -> f64 {
     largest * sum
 }
 
+/// The exact two-sided p-value of the paired randomisation test (Fisher 1935, section 21; Pitman 1937):
+/// how often a sum at least as far from 0 as that of `differences` comes out where the sign of each is a
+/// fair coin's. 1 where all are 0.
+///
+/// A difference belongs to a question: answers that one method gets right and the other does not, less the
+/// opposite, over all seeds. Seeds that answer one question are not independent, so the question is what is
+/// flipped; this is McNemar's test for clustered pairs (Obuchowski 1998) in its exact form, and with one
+/// seed [`McNemar`]'s.
+pub fn sign_flip(differences: &[i64]) -> f64 {
+    let most: usize = differences.iter().map(|d| d.unsigned_abs() as usize).sum();
+    let observed = differences.iter().sum::<i64>().unsigned_abs() as usize;
+    // chance[f]: that the flipped ones sum to f, where the sum is `most - 2 f`.
+    let mut chance = vec![0.0; most + 1];
+    chance[0] = 1.0;
+    let mut reach = 0;
+    for size in differences.iter().map(|d| d.unsigned_abs() as usize) {
+        if size == 0 {
+            continue;
+        }
+        reach += size;
+        for flipped in (0..=reach).rev() {
+            let before = flipped.checked_sub(size).map_or(0.0, |at| chance[at]);
+            chance[flipped] = 0.5 * (chance[flipped] + before);
+        }
+    }
+    // The distribution is symmetric: twice the tail up to the observed one.
+    let tail: f64 = chance[..=(most - observed) / 2].iter().sum();
+    if observed == 0 {
+        1.0
+    } else {
+        (2.0 * tail).min(1.0)
+    }
+}
+
 /// P-values corrected for testing all of them, by Holm's step-down method (Holm 1979), in their order.
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
@@ -122,6 +156,26 @@ pub fn sd(values: &[f64]) -> Option<f64> {
     let m = mean(values)?;
     let squares: f64 = values.iter().map(|v| (v - m) * (v - m)).sum();
     Some((squares / (values.len() - 1) as f64).sqrt())
+}
+
+/// Quantiles at 0.975 of Student's distribution with 1, 2, ... degrees of freedom.
+const T975: [f64; 30] = [
+    12.706_205, 4.302_653, 3.182_446, 2.776_445, 2.570_582, 2.446_912, 2.364_624, 2.306_004,
+    2.262_157, 2.228_139, 2.200_985, 2.178_813, 2.160_369, 2.144_787, 2.131_450, 2.119_905,
+    2.109_816, 2.100_922, 2.093_024, 2.085_963, 2.079_614, 2.073_873, 2.068_658, 2.063_899,
+    2.059_539, 2.055_529, 2.051_831, 2.048_407, 2.045_230, 2.042_272,
+];
+
+/// Student's interval at 95% for the mean that `values` are drawn around, seeds of one setting for example;
+/// `None` for fewer than two. Above 31 values the normal distribution stands for Student's.
+pub fn student(values: &[f64]) -> Option<Interval> {
+    let (mean, sd) = (mean(values)?, sd(values)?);
+    let quantile = T975.get(values.len() - 2).copied().unwrap_or(Z95);
+    let half = quantile * sd / (values.len() as f64).sqrt();
+    Some(Interval {
+        low: mean - half,
+        high: mean + half,
+    })
 }
 
 #[cfg(test)]
@@ -215,6 +269,80 @@ mod tests {
             (false, false),
         ];
         assert_eq!(McNemar::of(pairs), McNemar { b: 1, c: 2, p: 1.0 });
+    }
+
+    /// scipy 1.17, `t.interval(.95, n - 1, mean, sem)`.
+    #[test]
+    fn student_matches_scipy() {
+        for (values, low, high) in [
+            (vec![0.532, 0.551, 0.498], 0.460_297_317_4, 0.593_702_682_6),
+            (vec![1.0, 2.0], -4.853_102_368_1, 7.853_102_368_1),
+        ] {
+            let found = student(&values).unwrap();
+            assert!((found.low - low).abs() < 1e-6, "{found:?}");
+            assert!((found.high - high).abs() < 1e-6, "{found:?}");
+        }
+        assert_eq!(student(&[1.0]), None);
+    }
+
+    /// Every way to flip the signs.
+    fn all_flips(differences: &[i64]) -> f64 {
+        let observed = differences.iter().sum::<i64>().abs();
+        let flips = 1u32 << differences.len();
+        let as_far = (0..flips).filter(|mask| {
+            let flipped = differences
+                .iter()
+                .enumerate()
+                .map(|(i, d)| match mask >> i & 1 {
+                    1 => -d,
+                    _ => *d,
+                });
+            flipped.sum::<i64>().abs() >= observed
+        });
+        as_far.count() as f64 / f64::from(flips)
+    }
+
+    #[test]
+    fn sign_flips_are_those_of_brute_force() {
+        for differences in [
+            vec![],
+            vec![0, 0],
+            vec![1],
+            vec![3, -1, 2, 0, 2, 3],
+            vec![-3, -3, -2, -1, -1, 0, 1, 2, 3],
+            vec![3; 12],
+            vec![2, 2, -1, 3, 3, 1, -2, 1, 3, 2, 1, 1, -3, 2],
+        ] {
+            let (found, expected) = (sign_flip(&differences), all_flips(&differences));
+            assert!(
+                (found - expected).abs() < 1e-12,
+                "{differences:?}: {found} {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn with_one_seed_sign_flips_are_mcnemar() {
+        for (b, c) in [(0, 0), (5, 5), (0, 6), (10, 2), (59, 121), (437, 320)] {
+            let mut differences = vec![1; b];
+            differences.extend(vec![-1; c]);
+            differences.extend(vec![0; 7]);
+            let test = McNemar::from_counts(b as u64, c as u64);
+            let found = sign_flip(&differences);
+            assert!(
+                (found / test.p - 1.0).abs() < 1e-9,
+                "{b}, {c}: {found} {test:?}"
+            );
+        }
+        assert!(sign_flip(&[3; 1400]) < 1e-300);
+    }
+
+    /// Three seeds that answer alike say no more than one of them.
+    #[test]
+    fn seeds_that_answer_alike_are_no_evidence() {
+        let one: Vec<i64> = vec![1, 1, 1, -1, 1, 1, 0, 1];
+        let three: Vec<i64> = one.iter().map(|d| 3 * d).collect();
+        assert_eq!(sign_flip(&one), sign_flip(&three));
     }
 
     #[test]

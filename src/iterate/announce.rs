@@ -1,5 +1,6 @@
 //! What a monitor is told about a run as a whole.
 
+use crate::evaluate::ranking::SCORES;
 use crate::monitor::{Category, Chart, Event, Layout, Lines, Monitor, Setting, Start};
 use crate::recipe::Recipe;
 use std::path::Path;
@@ -34,9 +35,10 @@ pub(super) fn start(recipe: &Recipe, dir: &Path, monitor: &Monitor) {
         metrics: methods
             .iter()
             .flat_map(|name| [format!("eval/{name}"), format!("eval/{name}_tokens")])
+            .chain(rankings(recipe))
             .collect(),
     }));
-    monitor.record(&Event::Layout(layout(&methods)));
+    monitor.record(&Event::Layout(layout(&methods, rankings(recipe))));
 }
 
 /// Reports that the run has come to its end.
@@ -64,8 +66,16 @@ fn flatten(path: &str, value: &serde_json::Value, settings: &mut Vec<(String, Se
     settings.push((path.to_owned(), setting));
 }
 
-/// The few charts that matter, first those of the results.
-fn layout(methods: &[&str]) -> Layout {
+/// Tags of how evaluations rank texts, where they do.
+fn rankings(recipe: &Recipe) -> Vec<String> {
+    match recipe.evaluate.rank {
+        0 => Vec::new(),
+        _ => SCORES.map(|score| format!("eval/ranking_{score}")).into(),
+    }
+}
+
+/// The few charts that matter, first those of the results; `rankings` are tags.
+fn layout(methods: &[&str], rankings: Vec<String>) -> Layout {
     let chart = |title: &str, lines| Chart {
         title: title.into(),
         lines,
@@ -79,7 +89,9 @@ fn layout(methods: &[&str]) -> Layout {
         let tags = ["", "_low", "_high"].map(|end| format!("eval/{name}{end}"));
         chart(&format!("{name}: accuracy"), Lines::Intervals(vec![tags]))
     });
-    let category = |title: &str, charts| Category {
+    let ranked =
+        (!rankings.is_empty()).then(|| chart("ranking in evaluations", Lines::Plain(rankings)));
+    let category = |title: &str, charts: Vec<Chart>| Category {
         title: title.into(),
         charts,
     };
@@ -100,7 +112,10 @@ fn layout(methods: &[&str]) -> Layout {
                     ),
                     plain("calibration", &["value/brier", "value/ece"]),
                     plain("loss", &["value/loss", "value/valid_loss"]),
-                ],
+                ]
+                .into_iter()
+                .chain(ranked)
+                .collect(),
             ),
             category(
                 "policy",

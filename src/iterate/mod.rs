@@ -19,7 +19,7 @@ use crate::collect::{self, Summary};
 use crate::engine::{self, Engine};
 use crate::evaluate::frontier::{Frontier, frontier};
 use crate::evaluate::gate::{self, Ruling};
-use crate::evaluate::{self, Evaluation, SplitName};
+use crate::evaluate::{self, Evaluation, Sizes, SplitName};
 use crate::memory::{self, Watch};
 use crate::model::{self, Checkpoint, StoredType, Tokenizer, Value, ValueHead};
 use crate::monitor::Monitor;
@@ -464,17 +464,17 @@ pub fn frontier_of_split(
     setting: &evaluate::Setting<'_>,
     params: &evaluate::Params,
     budgets: &[usize],
-    parameters: usize,
+    sizes: Sizes,
 ) -> Result<Frontier, Error> {
     let task = setting.task;
     Ok(match params.split {
         SplitName::Dev => {
             let problems = params.choose(|limit| task.dev(limit))?;
-            frontier(source, setting, &problems, params, budgets, parameters)?
+            frontier(source, setting, &problems, params, budgets, sizes)?
         }
         SplitName::Test => {
             let problems = params.choose(|limit| task.test(limit))?;
-            frontier(source, setting, &problems, params, budgets, parameters)?
+            frontier(source, setting, &problems, params, budgets, sizes)?
         }
     })
 }

@@ -18,6 +18,13 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     check.at_least(1, recipe.engine.max_step_tokens, "engine.max_step_tokens")?;
     check.at_least(1, recipe.evaluate.samples, "evaluate.samples")?;
     check.at_least(1, recipe.evaluate.workers, "evaluate.workers")?;
+    if recipe.evaluate.rank == 1 {
+        return Err(check.invalid(
+            "evaluate.rank",
+            "one text has no other to be ranked against".into(),
+            "draw 2 or more, or 0 for no ranking",
+        ));
+    }
     check.at_least(1, recipe.evaluate.max_new_tokens, "evaluate.max_new_tokens")?;
     check.at_least(1, recipe.learn.head_width, "learn.head_width")?;
     let search = &recipe.collect.search;

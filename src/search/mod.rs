@@ -23,7 +23,7 @@ pub use guided::{Guided, GuidedForm, Params as GuidedParams};
 pub use ledger::Ledger;
 pub use params::{Noise, Params, RandomRoot, Rollout, Stop};
 pub use random::{seed_of, stream};
-pub use sample::{Drawn, Params as SampleParams, sample};
+pub use sample::{Drawn, Params as SampleParams, Traced, sample, trace};
 pub use train_tree::{Searched, search_problem};
 
 /// Why a search could not be carried out.

@@ -100,6 +100,39 @@ pub async fn sample(
     })
 }
 
+/// A drawn text with what was known along it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traced {
+    pub completion: Completion,
+    /// Log-probabilities of its tokens at temperature 1.
+    pub log_probs: Vec<f32>,
+    /// What the value net says after the prompt, and after each token but the last; in [-1, 1].
+    pub values: Vec<f32>,
+}
+
+/// As [`sample`], with the value of every prefix, and what all of them cost together.
+///
+/// # Errors
+/// As [`sample`].
+pub async fn trace(
+    policy: &Policy,
+    prompt: &[u32],
+    count: usize,
+    params: &Params,
+    seed: u64,
+) -> Result<(Vec<Traced>, Ledger), Error> {
+    let (replies, mut ledger) = draw(policy, prompt, count, Some(1), params, seed).await?;
+    for reply in &replies {
+        ledger.rollout(reply.slots.len(), policy.engine.nets());
+    }
+    let traced = |reply: &Reply| Traced {
+        completion: Completion::generated(reply),
+        log_probs: reply.log_probs.clone(),
+        values: reply.outputs.iter().map(|output| output.value).collect(),
+    };
+    Ok((replies.iter().map(traced).collect(), ledger))
+}
+
 /// The replies behind [`sample`], with `record` continuations of every position if it is given, and what
 /// the prompt cost.
 pub(super) async fn draw(

@@ -48,6 +48,20 @@ pub fn read_text_columns(path: &Path, columns: &[&str]) -> Result<Vec<Vec<String
         .collect()
 }
 
+/// The names of a Parquet file's columns, in their order.
+///
+/// # Errors
+///
+/// A file that cannot be read.
+pub fn column_names(path: &Path) -> Result<Vec<String>, Error> {
+    let bytes = std::fs::read(path).map_err(fs::Error::at("read", path))?;
+    let schema = parquet::schema(&bytes).map_err(|source| Error::Parquet {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(schema.iter_names().map(ToString::to_string).collect())
+}
+
 /// The types that [`read_text_columns`] writes out.
 fn has_text(dtype: &ArrowDataType) -> bool {
     use ArrowDataType::{
@@ -163,6 +177,8 @@ mod tests {
         assert_eq!(read[2], ["true", "false"]);
         assert_eq!(read[3], ["0.5", "-1.0"]);
         assert_eq!(read[4], read[1]);
+        let names = column_names(&path).unwrap();
+        assert_eq!(names, ["id", "question", "correct", "value", "tokens"]);
 
         let missing = read_text_columns(&path, &["answer"]).unwrap_err();
         let missing = missing.to_string();
