@@ -284,6 +284,7 @@ impl Worker {
                 self.active.push(row);
             }
         }
+        self.pool.check();
         self.shared.live.store(self.pool.live(), Ordering::Relaxed);
     }
 }

@@ -118,7 +118,8 @@ impl Plan<'_> {
         let questions = recipe.collect.questions as f64;
         let workers = (recipe.collect.workers as f64).min(questions);
         let capacity = self.capacity(nets);
-        let busy = workers.min((capacity / sample.reserved(recipe)).floor().max(1.0));
+        let reserved = sample.reserved(recipe);
+        let busy = workers.min((capacity / reserved).floor().max(1.0));
         // Where many more questions follow than are in work at once, those in work are the long ones.
         let turnover = 1.0 - busy / questions.max(1.0);
         let each = sample.tree.mean + (sample.tree.heavy - sample.tree.mean) * turnover;
@@ -129,9 +130,9 @@ impl Plan<'_> {
         let search = vec![
             self.base(),
             self.cache(
-                (busy * each).min(capacity) * GROWTH,
+                (busy * each.min(reserved)).min(capacity) * GROWTH,
                 nets,
-                "engine.kv_slots or collect.workers",
+                "engine.kv_slots, collect.search.slots or collect.workers",
             ),
             self.step(workers, sample.prompt.mean),
             part(
@@ -160,7 +161,7 @@ impl Plan<'_> {
             // A question with more rows than its share of a step holds its prompt and waits.
             let fed = busy.min(FED * recipe.engine.max_rows as f64 / method.rows);
             let prompts = (busy - fed) * self.sample.prompt.mean;
-            (prompts + fed * method.tokens).min(capacity)
+            (prompts + fed * method.tokens.min(method.reserved)).min(capacity)
         });
         let slots = slots.fold(0.0, f64::max);
         let growth = GROWTH + TURNOVER * (1.0 - workers / self.held_out.max(1.0));

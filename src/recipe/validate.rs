@@ -25,6 +25,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     check.at_least(1, search.top_k, "collect.search.top_k")?;
     check.at_least(1, search.leaves, "collect.search.leaves")?;
     check.at_least(1, search.max_new_tokens, "collect.search.max_new_tokens")?;
+    check.slots(search.slots, search.least_slots(), "collect.search.slots")?;
     check.tree(&search.tree, "collect.search.tree")?;
     check.share(search.noise.fraction, "collect.search.noise.fraction")?;
     check.positive(search.noise.alpha, "collect.search.noise.alpha")?;
@@ -62,6 +63,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
         check.at_least(1, guided.top_k, &format!("{at}.top_k"))?;
         check.at_least(1, guided.leaves, &format!("{at}.leaves"))?;
         check.at_least(1, guided.max_new_tokens, &format!("{at}.max_new_tokens"))?;
+        check.slots(guided.slots, guided.least_slots(), &format!("{at}.slots"))?;
         check.tree(&guided.tree, &format!("{at}.tree"))?;
         check.own_name(name, &at, recipe.evaluate.beam.contains_key(name))?;
     }
@@ -163,6 +165,18 @@ impl Checker<'_> {
             path,
             format!("`{path}` is {found}"),
             &format!("write a number of at least {least}"),
+        ))
+    }
+
+    /// A tree's own budget; 0 is none.
+    fn slots(&self, found: usize, least: usize, path: &str) -> Result<(), Error> {
+        if found == 0 || found >= least {
+            return Ok(());
+        }
+        Err(self.invalid(
+            path,
+            format!("`{path}` is {found}, too few for the solutions that a tree plays at once"),
+            &format!("write a number of at least {least}, or 0 for the worst case"),
         ))
     }
 

@@ -9,6 +9,7 @@ mod grader;
 mod guided;
 mod ledger;
 mod params;
+mod pressure;
 mod random;
 mod rollout;
 mod sample;

@@ -45,7 +45,7 @@ pub async fn search_problem(
     seed: u64,
 ) -> Result<Searched, Error> {
     let seed = seed_of(seed, &[problem.id]);
-    let slots = params.worst_case_slots(prompt.len());
+    let slots = params.reserved_slots(prompt.len());
     let session = Arc::new(policy.engine.session(slots).await?);
     let mut ledger = Ledger::default();
     let reply = policy
