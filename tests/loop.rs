@@ -193,6 +193,7 @@ fn a_tree_under_pressure_is_the_tree_with_all_its_slots() {
     same_under_pressure(&bench, &greedy, 38);
     let mut several = greedy.clone();
     several.search.leaves = 5;
+    several.search.simulations = 80;
     several.search.tree.lambda = 0.5;
     same_under_pressure(&bench, &several, 5 * 38);
     let mut forgetful = several.clone();
