@@ -260,3 +260,42 @@ impl Checker<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(sets: &[&str]) -> Option<String> {
+        let mut source = Source::from_text("recipe", "seed = 1").unwrap();
+        let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+        source.apply_sets(&sets).unwrap();
+        let parsed: Recipe = source.parse().unwrap();
+        let error = recipe(&parsed, &source).err()?;
+        let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
+        Some(format!("{error}; {}", help.unwrap_or_default()))
+    }
+
+    #[test]
+    fn a_budget_of_slots_holds_a_solution_for_each_leaf() {
+        let collect = |slots: &str, more: &[&str]| {
+            let slots = format!("collect.search.slots={slots}");
+            let own = ["collect.search.max_new_tokens=50", slots.as_str()];
+            told(&[&own[..], more].concat())
+        };
+        let leaves = "collect.search.leaves=3";
+        let beam = "collect.search.rollout={ kind = \"beam\", width = 2 }";
+        assert_eq!(collect("0", &[leaves, beam]), None);
+        for (enough, short, more) in [
+            ("50", "49", &[][..]),
+            ("150", "149", &[leaves][..]),
+            ("300", "299", &[leaves, beam][..]),
+        ] {
+            assert_eq!(collect(enough, more), None);
+            let said = collect(short, more).unwrap();
+            assert!(said.contains("`collect.search.slots` is"), "{said}");
+            assert!(said.contains(&format!("at least {enough}, or 0")), "{said}");
+        }
+        let said = told(&["evaluate.search.searched.slots=9"]).unwrap();
+        assert!(said.contains("evaluate.search.searched.slots"), "{said}");
+    }
+}
