@@ -211,6 +211,46 @@ fn a_tree_under_pressure_is_the_tree_with_all_its_slots() {
 }
 
 #[test]
+fn drafts_from_other_rollouts_leave_the_tree_as_it_is() {
+    let bench = Bench::new(true);
+    let mut greedy = params(16);
+    greedy.questions = 16;
+    greedy.search.random_root.share = 0.3;
+    let mut tight = greedy.clone();
+    tight.search.slots = 2 * 38;
+    tight.search.leaves = 2;
+    let mut sampled = tight.clone();
+    sampled.search.rollout = Rollout::Sampled { temperature: 0.7 };
+    for plain in [greedy, tight, sampled] {
+        let mut drafted = plain.clone();
+        drafted.search.draft_tokens = 4;
+        let collect = |params: &collect::Params| {
+            let before = bench.engine.handle().load();
+            let trees = trace::read_dir(bench.collect(params).path()).unwrap();
+            let after = bench.engine.handle().load();
+            let tokens: u64 = trees.iter().map(|t| t.forward_tokens).sum();
+            assert_eq!(
+                tokens,
+                after.tokens - before.tokens,
+                "every token is charged"
+            );
+            (trees, after.rows - before.rows)
+        };
+        let ((plain, rows), (drafted, fewer)) = (collect(&plain), collect(&drafted));
+        assert!(fewer < rows, "no draft was right");
+        for (plain, drafted) in plain.iter().zip(drafted) {
+            assert!(drafted.forward_tokens >= plain.forward_tokens);
+            let forward_tokens = plain.forward_tokens;
+            let drafted = TreeRecord {
+                forward_tokens,
+                ..drafted
+            };
+            assert_eq!(&drafted, plain);
+        }
+    }
+}
+
+#[test]
 fn a_pool_that_holds_no_worst_case_serves_trees_with_a_budget() {
     let narrow = engine::Params {
         kv_slots: 100,

@@ -2,6 +2,7 @@
 
 use super::decode::{Policy, engine_slot, expansion, tree_slot};
 use super::grader::Grader;
+use super::lookup::Lookup;
 use super::params::{Params, Rollout};
 use super::pressure::{Job, Lead};
 use super::random::seed_of;
@@ -25,6 +26,7 @@ pub(super) struct Driver<'a> {
     pub preamble: Vec<u32>,
     /// The last token of the root's context.
     pub root_token: u32,
+    pub lookup: Lookup,
     pub ledger: Ledger,
     /// Seed of the tree's own random stream.
     pub seed: u64,
@@ -86,7 +88,9 @@ impl Driver<'_> {
 
     /// Grows the tree by a text that was played from its root before.
     pub fn plant(&mut self, played: Played, outcome: f32) {
-        let unused = self.keep(self.tree.root(), played, outcome);
+        let root = self.tree.root();
+        self.lookup.remember(&self.tree, root, &played.tokens);
+        let unused = self.keep(root, played, outcome);
         self.session.release(&unused);
     }
 
@@ -251,16 +255,12 @@ impl Driver<'_> {
                 }
                 tokens.push(first);
                 let record = self.params.memoise.then_some(self.params.top_k);
-                Play::Go {
-                    first,
-                    request: self.policy.continuation(
-                        context,
-                        tokens,
-                        Choose::Greedy,
-                        left - 1,
-                        record,
-                    ),
-                }
+                let draft = self.lookup.draft(&self.tree, from, context.len());
+                let request = self
+                    .policy
+                    .continuation(context, tokens, Choose::Greedy, left - 1, record)
+                    .drafted(draft);
+                Play::Go { first, request }
             }
             Rollout::Sampled { temperature } => {
                 let choose = Choose::Sample {
@@ -269,9 +269,11 @@ impl Driver<'_> {
                     seed: seed_of(self.seed, &[u64::from(self.simulations)]),
                 };
                 let record = Some(self.params.top_k);
+                let draft = self.lookup.draft(&self.tree, from, context.len());
                 Play::Draw(
                     self.policy
-                        .continuation(context, tokens, choose, left, record),
+                        .continuation(context, tokens, choose, left, record)
+                        .drafted(draft),
                 )
             }
             Rollout::Beam { width } => Play::Beam(Beam {
@@ -308,6 +310,7 @@ impl Driver<'_> {
             }
             Work::Rollout { node, from } => {
                 self.ledger.rollout(played.forwarded, nets);
+                self.lookup.remember(&self.tree, from, &played.tokens);
                 let tokens = self.solution(from, &played.tokens);
                 // `evaluate` asked for a rollout, so there is a grader.
                 let outcome = self

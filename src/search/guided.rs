@@ -3,6 +3,7 @@
 
 use super::decode::{Completion, Policy, engine_slot, expansion};
 use super::driver::Driver;
+use super::lookup::Lookup;
 use super::params::Params as TreeSearch;
 use super::{Error, Ledger};
 use crate::tree::{self, Child, NodeId, Pick, Tree};
@@ -135,6 +136,7 @@ impl Policy {
             root: reply.slots,
             preamble: Vec::new(),
             root_token: prompt[prompt.len() - 1],
+            lookup: Lookup::new(prompt, search.draft_tokens),
             ledger,
             seed: 0,
             simulations: 0,

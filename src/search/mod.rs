@@ -8,6 +8,7 @@ mod driver;
 mod grader;
 mod guided;
 mod ledger;
+mod lookup;
 mod params;
 mod pressure;
 mod random;

@@ -24,6 +24,11 @@ pub struct Params {
     /// for more forward tokens. At least `leaves * max_new_tokens`, with beams times their width.
     /// Default 0.
     pub slots: usize,
+    /// Tokens of a draft at most: what followed the last tokens of a rollout where they occurred before,
+    /// in the prompt or in another rollout of the tree, is forwarded along and kept as far as it is
+    /// right. The tree is the same, in fewer steps and for more forward tokens; pays where few rows
+    /// share a step. 0 is none. Default 0.
+    pub draft_tokens: usize,
     /// Whether a rollout's path is kept in the tree, so that no continuation is computed twice.
     /// Applies to greedy rollouts. Default true.
     pub memoise: bool,
@@ -50,6 +55,7 @@ impl Default for Params {
             leaves: 1,
             max_new_tokens: 256,
             slots: 0,
+            draft_tokens: 0,
             memoise: true,
             rollout: Rollout::default(),
             stop: Stop::default(),

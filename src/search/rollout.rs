@@ -32,7 +32,7 @@ pub(super) struct Played {
     pub lead: Vec<Slot>,
     /// Slots that no state stands for.
     pub spare: Vec<Slot>,
-    /// Tokens forwarded.
+    /// Tokens forwarded, those of wrong drafts included.
     pub forwarded: usize,
 }
 
@@ -82,7 +82,7 @@ impl Play {
 
 /// A text that the engine wrote; `known` leading outputs are of states that the leaf had before.
 fn written(tokens: Vec<u32>, reply: Reply, lead: usize, known: usize) -> Played {
-    let forwarded = reply.slots.len();
+    let forwarded = reply.slots.len() + reply.rejected;
     let mut lead_slots = reply.slots;
     let slots = lead_slots.split_off(lead);
     let recorded = reply.outputs.len() == known + slots.len();

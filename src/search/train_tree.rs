@@ -3,6 +3,7 @@
 use super::decode::{Policy, expansion};
 use super::driver::Driver;
 use super::grader::Grader;
+use super::lookup::Lookup;
 use super::params::{Params, Rollout};
 use super::random::{seed_of, stream};
 use super::rollout::Played;
@@ -85,6 +86,7 @@ pub async fn search_problem(
         root: root.slots,
         preamble,
         root_token: root.context[root.context.len() - 1],
+        lookup: Lookup::new(&root.context, params.draft_tokens),
         ledger,
         seed,
         simulations: 0,
