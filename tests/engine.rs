@@ -3,7 +3,9 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokenzero::engine::{Choose, Engine, Error, Finish, Generate, Params, Reply, Request};
+use tokenzero::engine::{
+    Choose, Draft, Engine, Error, Finish, Generate, Output, Params, Reply, Request, Texts,
+};
 use tokenzero::model::layout::floats;
 use tokenzero::model::{Architecture, Config, Decoder, HeadKind, Value, ValueHead};
 
@@ -53,6 +55,7 @@ fn request(tokens: Vec<u32>, choose: Choose) -> Request {
         tokens,
         top_k: 5,
         generate: Some(Generate {
+            draft: None,
             choose,
             max_new_tokens: 40,
             stop: Arc::from([0u32, 7]),
@@ -198,6 +201,84 @@ fn draws_do_not_depend_on_the_batch() {
             .zip(&alone)
             .any(|(a, b)| a.generated != b.generated)
     );
+}
+
+/// What a reply says, apart from where its keys and values lie and what wrong drafts cost.
+fn said(reply: &Reply) -> (&[u32], &[f32], &[Output], Finish, usize) {
+    let (generated, log_probs) = (&reply.generated, &reply.log_probs);
+    let slots = reply.slots.len();
+    (generated, log_probs, &reply.outputs, reply.finish, slots)
+}
+
+#[test]
+fn drafts_change_nothing_but_the_steps() {
+    let chosen = [
+        Choose::Greedy,
+        Choose::Sample {
+            temperature: 1.0,
+            top_p: 1.0,
+            seed: 5,
+        },
+    ];
+    for choose in chosen {
+        let requests = |drafts: &[Option<Draft>]| -> Vec<Request> {
+            let drafts = drafts.iter().cloned().map(|draft| draft.map(Arc::new));
+            let plain = prompts().into_iter().map(|p| request(p, choose));
+            plain.zip(drafts).map(|(r, d)| r.drafted(d)).collect()
+        };
+        let engine = Engine::start(decoder(), None, Params::default()).unwrap();
+        let plain = run(&engine, requests(&vec![None; 50]), true);
+        let draft = |prompt: &[u32], reply: &Reply, wrong: usize, tokens| {
+            let mut text = [prompt, &reply.generated].concat();
+            for at in (wrong..text.len()).step_by(wrong.max(1)) {
+                text[at] = (text[at] + 1) % 61;
+            }
+            let mut texts = Texts::default();
+            texts.add(text.into_iter().chain([3, 4, 5]));
+            Some(Draft {
+                texts: Arc::new(texts),
+                before: Vec::new(),
+                tokens,
+            })
+        };
+        // Right to the end and beyond, wrong at every fifth token, and whatever repeats in the text.
+        for (wrong, tokens, narrow) in [(999, 6, false), (5, 3, false), (5, 7, true), (1, 4, false)]
+        {
+            let engine = Engine::start(
+                decoder(),
+                None,
+                Params {
+                    max_step_tokens: if narrow { 9 } else { 1024 },
+                    ..Params::default()
+                },
+            )
+            .unwrap();
+            let drafts: Vec<Option<Draft>> = prompts()
+                .iter()
+                .zip(&plain)
+                .map(|(prompt, reply)| draft(prompt, reply, wrong, tokens))
+                .collect();
+            for together in [true, false] {
+                let before = engine.handle().load();
+                let drafted = run(&engine, requests(&drafts), together);
+                let after = engine.handle().load();
+                for (drafted, plain) in drafted.iter().zip(&plain) {
+                    assert_eq!(said(drafted), said(plain));
+                }
+                let of = |count: fn(&Reply) -> usize| drafted.iter().map(count).sum::<usize>();
+                let forwarded = of(|r| r.slots.len()) + of(|r| r.rejected);
+                assert_eq!(after.tokens - before.tokens, forwarded as u64);
+                let decoded = of(|r| r.generated.len()) as u64;
+                let rows = after.rows - before.rows;
+                if wrong == 999 && !narrow {
+                    assert!(rows < decoded / 2, "{rows} row steps for {decoded} tokens");
+                }
+                if wrong == 5 {
+                    assert!(of(|r| r.rejected) > 100, "hardly a draft was wrong");
+                }
+            }
+        }
+    }
 }
 
 #[test]

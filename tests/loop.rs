@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use tokenzero::collect::{self, Setting};
-use tokenzero::engine::Engine;
+use tokenzero::engine::{self, Engine};
 use tokenzero::evaluate;
 use tokenzero::model::{Checkpoint, HeadKind, Tokenizer, Value, ValueHead, device};
 use tokenzero::monitor::Monitor;
@@ -24,6 +24,10 @@ struct Bench {
 impl Bench {
     /// The bundled countdown model; with a value head whose opinions are arbitrary but not equal.
     fn new(with_value: bool) -> Bench {
+        Self::with(with_value, engine::Params::default())
+    }
+
+    fn with(with_value: bool, params: engine::Params) -> Bench {
         let device = device::open("cpu").unwrap();
         let checkpoint = Checkpoint::load(Path::new(TINY), &device).unwrap();
         let value = with_value.then(|| {
@@ -32,7 +36,7 @@ impl Bench {
             head.score = head.score.map(|t| t.ones_like());
             Value::Shared(head)
         });
-        let engine = Engine::start(checkpoint.policy, value, Default::default()).unwrap();
+        let engine = Engine::start(checkpoint.policy, value, params).unwrap();
         Bench {
             engine,
             tokenizer: Arc::new(checkpoint.tokenizer),
@@ -147,6 +151,143 @@ fn memoised_and_unmemoised_collection_give_the_same_tree() {
     );
 }
 
+/// Slots of the fewest that a tree may have to more than it ever holds: the same traces, but for the
+/// tokens that they cost.
+fn same_under_pressure(bench: &Bench, free: &collect::Params, least: usize) {
+    let collect = |slots: usize| {
+        let mut params = free.clone();
+        params.search.slots = slots;
+        trace::read_dir(bench.collect(&params).path()).unwrap()
+    };
+    let plenty = collect(0);
+    let tokens = |trees: &[TreeRecord]| -> u64 { trees.iter().map(|t| t.forward_tokens).sum() };
+    let mut last = u64::MAX;
+    for slots in [least, least + 5, 3 * least, 1_000_000] {
+        let tight = collect(slots);
+        let spent = tokens(&tight);
+        assert!(spent <= last, "more slots, more tokens");
+        last = spent;
+        for (tight, plenty) in tight.into_iter().zip(&plenty) {
+            assert!(tight.forward_tokens >= plenty.forward_tokens);
+            let forward_tokens = plenty.forward_tokens;
+            let tight = TreeRecord {
+                forward_tokens,
+                ..tight
+            };
+            assert_eq!(&tight, plenty);
+        }
+        if slots == least {
+            assert!(spent > tokens(&plenty), "nothing was ever evicted");
+        }
+    }
+    assert_eq!(last, tokens(&plenty), "nothing was evicted in vain");
+}
+
+#[test]
+fn a_tree_under_pressure_is_the_tree_with_all_its_slots() {
+    let bench = Bench::new(true);
+    let mut greedy = params(16);
+    greedy.questions = 16;
+    greedy.search.noise.fraction = 0.25;
+    greedy.search.random_root.share = 0.3;
+    same_under_pressure(&bench, &greedy, 38);
+    let mut several = greedy.clone();
+    several.search.leaves = 5;
+    several.search.simulations = 80;
+    several.search.tree.lambda = 0.5;
+    same_under_pressure(&bench, &several, 5 * 38);
+    let mut forgetful = several.clone();
+    forgetful.search.memoise = false;
+    forgetful.search.leaves = 1;
+    same_under_pressure(&bench, &forgetful, 38);
+    let mut sampled = several.clone();
+    sampled.search.rollout = Rollout::Sampled { temperature: 1.0 };
+    sampled.search.leaves = 2;
+    same_under_pressure(&bench, &sampled, 2 * 38);
+    let mut beam = greedy.clone();
+    beam.search.rollout = Rollout::Beam { width: 2 };
+    beam.questions = 6;
+    same_under_pressure(&bench, &beam, 2 * 38);
+}
+
+#[test]
+fn drafts_from_other_rollouts_leave_the_tree_as_it_is() {
+    let bench = Bench::new(true);
+    let mut greedy = params(16);
+    greedy.questions = 16;
+    greedy.search.random_root.share = 0.3;
+    let mut tight = greedy.clone();
+    tight.search.slots = 2 * 38;
+    tight.search.leaves = 2;
+    let mut sampled = tight.clone();
+    sampled.search.rollout = Rollout::Sampled { temperature: 0.7 };
+    for plain in [greedy, tight, sampled] {
+        let mut drafted = plain.clone();
+        drafted.search.draft_tokens = 4;
+        let collect = |params: &collect::Params| {
+            let before = bench.engine.handle().load();
+            let trees = trace::read_dir(bench.collect(params).path()).unwrap();
+            let after = bench.engine.handle().load();
+            let tokens: u64 = trees.iter().map(|t| t.forward_tokens).sum();
+            assert_eq!(
+                tokens,
+                after.tokens - before.tokens,
+                "every token is charged"
+            );
+            (trees, after.rows - before.rows)
+        };
+        let ((plain, rows), (drafted, fewer)) = (collect(&plain), collect(&drafted));
+        assert!(fewer < rows, "no draft was right");
+        for (plain, drafted) in plain.iter().zip(drafted) {
+            assert!(drafted.forward_tokens >= plain.forward_tokens);
+            let forward_tokens = plain.forward_tokens;
+            let drafted = TreeRecord {
+                forward_tokens,
+                ..drafted
+            };
+            assert_eq!(&drafted, plain);
+        }
+    }
+}
+
+#[test]
+fn a_pool_that_holds_no_worst_case_serves_trees_with_a_budget() {
+    let narrow = engine::Params {
+        kv_slots: 100,
+        ..engine::Params::default()
+    };
+    let bench = Bench::with(false, narrow);
+    let mut tight = params(8);
+    tight.questions = 8;
+    tight.search.slots = 60;
+    let mut worst = tight.clone();
+    worst.search.slots = 0;
+    let (monitor, stop) = (Monitor::silent(), Stop::default());
+    let policy = bench.policy();
+    let setting = Setting {
+        policy: &policy,
+        tokenizer: &bench.tokenizer,
+        task: &bench.task,
+        monitor: &monitor,
+        iteration: 1,
+        seed: 11,
+        stop: &stop,
+    };
+    let problems = bench.task.train(0..8).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let refused = collect::collect(&setting, &problems, &worst, dir.path());
+    let told = refused.unwrap_err().to_string();
+    assert!(
+        told.contains("engine.kv_slots") && told.contains("`slots`"),
+        "{told}"
+    );
+    let trees = trace::read_dir(bench.collect(&tight).path()).unwrap();
+    let plenty = trace::read_dir(Bench::new(false).collect(&worst).path()).unwrap();
+    for (tight, plenty) in trees.iter().zip(&plenty) {
+        assert_eq!(tight.nodes, plenty.nodes);
+    }
+}
+
 #[test]
 fn leaves_in_flight_are_all_accounted_for() {
     let bench = Bench::new(true);
@@ -188,6 +329,7 @@ fn guided_decoding_is_deterministic_and_honours_its_limits() {
         .build()
         .unwrap();
     let problems = bench.task.test(6).unwrap();
+    let mut recomputed = 0;
     for form in [GuidedForm::Whole, GuidedForm::PerToken] {
         for leaves in [1, 4] {
             let params = GuidedParams {
@@ -206,8 +348,16 @@ fn guided_decoding_is_deterministic_and_honours_its_limits() {
                     .unwrap();
                 let policy = bench.policy();
                 let run = || runtime.block_on(policy.guided(&prompt, &params)).unwrap();
+                let slots = leaves * 38;
+                let tight = GuidedParams {
+                    slots,
+                    ..params.clone()
+                };
+                let tight = runtime.block_on(policy.guided(&prompt, &tight)).unwrap();
                 let (a, b) = (run(), run());
                 assert_eq!(a, b);
+                assert_eq!((&a.completion, a.nodes), (&tight.completion, tight.nodes));
+                recomputed += tight.ledger.total() - a.ledger.total();
                 assert!((1..=38).contains(&a.completion.tokens.len()));
                 assert_eq!(a.ledger.value, 0, "a shared trunk costs nothing");
                 assert_eq!(a.ledger.prefill, prompt.len() as u64);
@@ -216,6 +366,7 @@ fn guided_decoding_is_deterministic_and_honours_its_limits() {
             }
         }
     }
+    assert!(recomputed > 0, "no slot was ever evicted");
 }
 
 #[test]

@@ -82,6 +82,7 @@ fn compare(dir: &Path, prompt: Option<Vec<u32>>) {
     let reply = runtime.block_on(async {
         let session = handle.session(n + 64).await.unwrap();
         let generate = Generate {
+            draft: None,
             choose: Choose::Greedy,
             max_new_tokens: 64,
             stop: Arc::from([]),

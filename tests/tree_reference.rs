@@ -3,6 +3,8 @@
 
 #[path = "tree_reference/brute_force.rs"]
 mod brute_force;
+#[path = "tree_reference/evictions.rs"]
+mod evictions;
 #[path = "tree_reference/gumbel.rs"]
 mod gumbel;
 #[path = "tree_reference/leaves.rs"]
@@ -20,6 +22,7 @@ use proptest::prelude::*;
 use tokenzero::tree::*;
 
 use brute_force::{Reference, assert_same_counts, run_both};
+use evictions::{evict_both, restore};
 use rollouts::{Memory, search};
 use world::{Random, Slots, World, attach, random_params};
 
@@ -218,7 +221,7 @@ proptest! {
     #[test]
     fn integrity_holds_under_random_operations(
         seed in 0u64..1000,
-        ops in proptest::collection::vec((0u8..12, any::<u8>()), 1..250),
+        ops in proptest::collection::vec((0u8..15, any::<u8>()), 1..250),
     ) {
         let mut random = Random(seed);
         let params = random_params(&mut random);
@@ -234,6 +237,7 @@ proptest! {
                 (4, Some(i)) => tree.abandon(leaves.remove(i)),
                 (5..=6, Some(i)) => match leaves[i].status() {
                     Status::Missing { parent, token, .. } => {
+                        restore(&mut tree, parent, &mut slots);
                         attach(&mut tree, parent, token, &world, &mut slots);
                         tree.advance(&mut leaves[i]);
                     }
@@ -245,6 +249,7 @@ proptest! {
                 (7..=8, Some(_)) | (9, _) => {
                     // A rollout, greedy or not, finished or cut, from any node.
                     let from = tree.nodes().nth(argument as usize % tree.len()).unwrap();
+                    restore(&mut tree, from, &mut slots);
                     let mut path = tree.tokens(from);
                     let mut steps = Vec::new();
                     while !world.terminal(&path) && random.below(20) > 0 {
@@ -257,6 +262,17 @@ proptest! {
                     let outcome = world.terminal(&path).then(|| world.grade(&path));
                     slots.free(tree.record_rollout(from, steps, outcome).unused);
                 }
+                (12..=13, _) => {
+                    let kept = random.below(3);
+                    let kept: Vec<NodeId> = (0..kept)
+                        .filter_map(|_| tree.nodes().nth(random.below(tree.len() as u64) as usize))
+                        .collect();
+                    slots.free(evict_both(&mut tree, argument as usize % 40, &kept));
+                }
+                (14, _) => {
+                    let node = tree.nodes().nth(argument as usize % tree.len()).unwrap();
+                    restore(&mut tree, node, &mut slots);
+                }
                 _ => {
                     if argument < 120 { continue; }
                     for leaf in leaves.drain(..) {
@@ -264,6 +280,9 @@ proptest! {
                     }
                     let child = tree.children(tree.root()).find(|child| child.node.is_some());
                     if let Some(child) = child {
+                        if let Some(node) = child.node {
+                            restore(&mut tree, node, &mut slots);
+                        }
                         slots.free(tree.commit(child.token));
                     }
                 }

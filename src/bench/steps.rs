@@ -42,6 +42,7 @@ pub(super) fn decode(
                                 tokens: vec![1],
                                 top_k: 1,
                                 generate: Some(Generate {
+                                    draft: None,
                                     choose: Choose::Greedy,
                                     max_new_tokens: steps,
                                     stop: Arc::from([]),

@@ -1,7 +1,7 @@
 //! `tokenzero generate`.
 
 use super::common;
-use crate::engine::{Choose, Engine, Generate, Params, Request};
+use crate::engine::{Choose, Draft, Engine, Generate, Params, Request};
 use crate::model::{Checkpoint, Config, Tokenizer, Value, load_value};
 use crate::search::{GuidedParams, Policy};
 use crate::task::Message;
@@ -47,6 +47,9 @@ pub(super) struct Args {
     /// Search with this many simulations under the value net instead of decoding greedily.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     simulations: Option<u32>,
+    /// Forward up to this many tokens along that followed the same words before; the answer is the same.
+    #[arg(long, default_value_t = 0, conflicts_with = "simulations")]
+    draft_tokens: usize,
     /// Where to compute: cpu, cuda, cuda:N or wgpu.
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -173,6 +176,12 @@ async fn answer_all(
     for (index, prompt) in prompts.into_iter().enumerate() {
         let policy = policy.clone();
         let (max_new_tokens, simulations) = (args.max_new_tokens as usize, args.simulations);
+        let draft = (args.draft_tokens > 0).then(|| {
+            Arc::new(Draft {
+                tokens: args.draft_tokens,
+                ..Draft::default()
+            })
+        });
         let choose = match args.temperature {
             0.0 => Choose::Greedy,
             temperature => Choose::Sample {
@@ -184,7 +193,7 @@ async fn answer_all(
         tasks.spawn(async move {
             let tokens = match simulations {
                 Some(simulations) => search(&policy, &prompt, simulations, max_new_tokens).await,
-                None => decode(&policy, prompt, choose, max_new_tokens).await,
+                None => decode(&policy, prompt, choose, max_new_tokens, draft).await,
             };
             (index, tokens)
         });
@@ -207,6 +216,7 @@ async fn decode(
     prompt: Vec<u32>,
     choose: Choose,
     max_new_tokens: usize,
+    draft: Option<Arc<Draft>>,
 ) -> Result<Vec<u32>> {
     let slots = prompt.len() + max_new_tokens;
     let session = policy.engine.session(slots).await.into_diagnostic()?;
@@ -215,6 +225,7 @@ async fn decode(
         tokens: prompt,
         top_k: 1,
         generate: Some(Generate {
+            draft,
             choose,
             max_new_tokens,
             stop: policy.stop.clone(),

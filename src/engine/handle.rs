@@ -33,7 +33,8 @@ pub enum Error {
     TooLong { length: usize, limit: usize },
     #[error(
         "a session needs up to {needed} key-value slots and the pool has {capacity}: \
-         raise engine.kv_slots or lower the number of simulations or of new tokens"
+         raise engine.kv_slots, lower the number of simulations or of new tokens, or bound what a tree \
+         may hold (`slots` of collect.search or of a table under evaluate.search)"
     )]
     SessionTooLarge { needed: usize, capacity: usize },
     #[error("the pool of key-value slots ran out: a session used more than it reserved")]
@@ -174,7 +175,7 @@ impl EngineHandle {
         Ok(Session {
             handle: self.clone(),
             held: Mutex::new(Vec::new()),
-            _permit: permit,
+            permit,
         })
     }
 
@@ -224,7 +225,7 @@ impl EngineHandle {
 pub struct Session {
     handle: EngineHandle,
     held: Mutex<Vec<Slot>>,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Session {
@@ -240,8 +241,26 @@ impl Session {
             .send(Message::Run(request, answer))
             .map_err(|_| self.handle.end())?;
         let reply = reply.await.map_err(|_| self.handle.end())??;
-        self.lock().extend(&reply.slots);
+        let mut held = self.lock();
+        held.extend(&reply.slots);
+        debug_assert!(
+            held.len() <= self.reserved(),
+            "a session of {} slots holds {}",
+            self.reserved(),
+            held.len()
+        );
+        drop(held);
         Ok(reply)
+    }
+
+    /// Slots that it may hold at once.
+    pub fn reserved(&self) -> usize {
+        self.permit.num_permits()
+    }
+
+    /// Slots that it holds, those of requests in flight left out.
+    pub fn held(&self) -> usize {
+        self.lock().len()
     }
 
     /// Slots for `count` tokens that nothing was forwarded for, their keys and values zeros or

@@ -7,6 +7,7 @@
 
 mod batch;
 mod device;
+mod draft;
 mod handle;
 mod host;
 mod machine;
@@ -19,6 +20,7 @@ mod sample;
 mod tests;
 mod thread;
 
+pub use draft::{Draft, Texts};
 pub use handle::{Engine, EngineHandle, Error, Session};
 pub use machine::Machine;
 pub use meter::{Load, Meter};

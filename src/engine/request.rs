@@ -1,5 +1,6 @@
 //! What is asked of the engine and what it answers, in token ids.
 
+use super::draft::Draft;
 use super::pool::Slot;
 
 /// Work for one row: forward `tokens` after `context`, then perhaps go on by itself.
@@ -25,6 +26,8 @@ pub struct Generate {
     pub stop: std::sync::Arc<[u32]>,
     /// Whether an [`Output`] is kept for every position, not only for the last.
     pub record: bool,
+    /// Where to look up what may come next. The reply is the same without, in fewer steps.
+    pub draft: Option<std::sync::Arc<Draft>>,
 }
 
 /// How the next token is chosen.
@@ -79,6 +82,18 @@ pub struct Reply {
     /// Log-probability of each chosen token over the whole vocabulary, at temperature 1.
     pub log_probs: Vec<f32>,
     pub finish: Finish,
+    /// Tokens that were forwarded besides: those of drafts that turned out wrong.
+    pub rejected: usize,
+}
+
+impl Request {
+    /// The same, with drafts of what is generated; the reply is the same too.
+    pub fn drafted(mut self, draft: Option<std::sync::Arc<Draft>>) -> Request {
+        if let Some(generate) = &mut self.generate {
+            generate.draft = draft;
+        }
+        self
+    }
 }
 
 impl Reply {

@@ -16,6 +16,10 @@ pub(super) struct Row {
     /// Tokens to forward next; those before `done` are forwarded.
     pending: Vec<u32>,
     done: usize,
+    /// How many of the pending tokens, its last ones, are a draft.
+    drafted: usize,
+    /// The whole text so far, where drafts are looked up.
+    text: Vec<u32>,
     request: Request,
     reply: Reply,
     answer: Answer,
@@ -27,8 +31,8 @@ pub(super) struct Share {
     pub first_position: usize,
     /// Number of its tokens.
     pub tokens: usize,
-    /// Whether the last token's logits are wanted.
-    pub wants_logits: bool,
+    /// How many of its last tokens' logits are wanted.
+    pub wanted: usize,
 }
 
 impl Row {
@@ -37,12 +41,18 @@ impl Row {
             path: request.context.iter().map(|s| s.index() as u32).collect(),
             pending: request.tokens.clone(),
             done: 0,
+            drafted: 0,
+            text: match request.generate.as_ref().and_then(|g| g.draft.as_ref()) {
+                Some(draft) => [draft.before.as_slice(), &request.tokens].concat(),
+                None => Vec::new(),
+            },
             reply: Reply {
                 slots: Vec::with_capacity(request.tokens.len()),
                 outputs: Vec::new(),
                 generated: Vec::new(),
                 log_probs: Vec::new(),
                 finish: Finish::Forwarded,
+                rejected: 0,
             },
             request,
             answer,
@@ -57,6 +67,11 @@ impl Row {
     /// Takes slots for up to `budget` tokens and joins the step.
     pub fn join(&mut self, budget: usize, pool: &mut SlotPool) -> Result<Share, Error> {
         let n = self.waiting().min(budget);
+        if self.drafted > 0 {
+            // A draft is cut, not spread over steps.
+            self.pending.truncate(n);
+            self.drafted = n - 1;
+        }
         let first_position = self.path.len();
         for _ in 0..n {
             let slot = pool.take().ok_or(Error::OutOfSlots)?;
@@ -67,7 +82,10 @@ impl Row {
         Ok(Share {
             first_position,
             tokens: n,
-            wants_logits: self.done == self.pending.len(),
+            wanted: match self.done == self.pending.len() {
+                true => 1 + self.drafted,
+                false => 0,
+            },
         })
     }
 
@@ -81,10 +99,11 @@ impl Row {
         &self.path
     }
 
-    /// What the row wants to know after its last pending token, which is token `at` of the batch.
-    pub fn wanted(&self, at: usize) -> Wanted {
+    /// What the row wants to know after token `at` of the batch, the `number`th of those that it wants
+    /// anything of.
+    pub fn wanted(&self, at: usize, number: usize) -> Wanted {
         let generate = self.request.generate.as_ref();
-        let draw = self.reply.generated.len() as u64;
+        let draw = (self.reply.generated.len() + number) as u64;
         Wanted {
             at,
             top_k: self.request.top_k,
@@ -94,8 +113,33 @@ impl Row {
         }
     }
 
-    /// Takes in what became of [`Row::wanted`]. True if the row is done.
-    pub fn advance(&mut self, judged: Judged) -> bool {
+    /// Takes in what became of [`Row::wanted`], as far as the draft was right. True if the row is done.
+    pub fn advance(&mut self, judged: Vec<Judged>, pool: &mut SlotPool) -> bool {
+        let draft = self.pending.split_off(self.pending.len() - self.drafted);
+        let (mut accepted, mut done) = (0, true);
+        for judged in judged {
+            done = self.advance_by(judged);
+            let right = draft.get(accepted) == self.reply.generated.last();
+            if done || !right {
+                break;
+            }
+            accepted += 1;
+        }
+        let rejected = draft.len() - accepted;
+        if rejected > 0 {
+            let kept = self.reply.slots.len() - rejected;
+            pool.release(&self.reply.slots.split_off(kept));
+            self.path.truncate(self.path.len() - rejected);
+            self.reply.rejected += rejected;
+        }
+        if !done {
+            self.go_on();
+        }
+        done
+    }
+
+    /// Takes in one token. True if the row is done.
+    fn advance_by(&mut self, judged: Judged) -> bool {
         self.keep(judged.output);
         let Some(generate) = &self.request.generate else {
             return true;
@@ -114,10 +158,27 @@ impl Row {
             self.reply.finish = Finish::Length;
             return true;
         }
-        self.pending.clear();
-        self.pending.push(token);
-        self.done = 0;
         false
+    }
+
+    /// The next token to forward, with a draft of what may follow.
+    fn go_on(&mut self) {
+        self.pending.clear();
+        self.pending.extend(self.reply.generated.last());
+        self.done = 0;
+        self.drafted = 0;
+        let generate = self.request.generate.as_ref();
+        let Some((generate, draft)) = generate.and_then(|g| Some((g, g.draft.as_ref()?))) else {
+            return;
+        };
+        let known = draft.before.len() + self.request.tokens.len();
+        let written = self.text.len() - known;
+        self.text.extend(&self.reply.generated[written..]);
+        // The last token is never forwarded.
+        let room = generate.max_new_tokens - self.reply.generated.len() - 1;
+        let proposed = draft.propose(&self.text, room);
+        self.drafted = proposed.len();
+        self.pending.extend(proposed);
     }
 
     fn keep(&mut self, output: Output) {

@@ -46,6 +46,7 @@ fn decode(place: Place, device: &Device) -> Vec<Reply> {
                     tokens: (0..=index).map(|t| 1 + (t * 7 + index) % 39).collect(),
                     top_k: 4,
                     generate: Some(Generate {
+                        draft: None,
                         choose: Choose::Greedy,
                         max_new_tokens: 20,
                         stop: Arc::from([0u32]),
@@ -98,6 +99,7 @@ fn whoever_waits_for_a_panicked_engine_learns_why() {
             tokens: vec![1, 2, 3],
             top_k: 1,
             generate: Some(Generate {
+                draft: None,
                 choose: Choose::Greedy,
                 max_new_tokens: 100,
                 stop: Arc::from([]),

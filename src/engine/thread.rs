@@ -249,8 +249,8 @@ impl Worker {
                 batch.rows.push(row);
             }
             batch.paths.push(active.path());
-            if share.wants_logits {
-                wanted.push(active.wanted(batch.len() - 1));
+            for number in 0..share.wanted {
+                wanted.push(active.wanted(batch.len() - share.wanted + number, number));
                 rows.push(*i);
             }
         }
@@ -273,8 +273,10 @@ impl Worker {
     /// Gives each of `rows`, indices in `active`, what is its.
     fn hand_out(&mut self, rows: &[usize], judged: Vec<Judged>) {
         let mut finished = vec![false; self.active.len()];
-        for (&row, judged) in rows.iter().zip(judged) {
-            finished[row] = self.active[row].advance(judged);
+        let mut judged = judged.into_iter();
+        for same in rows.chunk_by(|a, b| a == b) {
+            let own = judged.by_ref().take(same.len()).collect();
+            finished[same[0]] = self.active[same[0]].advance(own, &mut self.pool);
         }
         let rows = std::mem::take(&mut self.active);
         for (row, finished) in rows.into_iter().zip(finished) {
@@ -284,6 +286,7 @@ impl Worker {
                 self.active.push(row);
             }
         }
+        self.pool.check();
         self.shared.live.store(self.pool.live(), Ordering::Relaxed);
     }
 }

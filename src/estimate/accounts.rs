@@ -118,7 +118,8 @@ impl Plan<'_> {
         let questions = recipe.collect.questions as f64;
         let workers = (recipe.collect.workers as f64).min(questions);
         let capacity = self.capacity(nets);
-        let busy = workers.min((capacity / sample.reserved(recipe)).floor().max(1.0));
+        let reserved = sample.reserved(recipe);
+        let busy = workers.min((capacity / reserved).floor().max(1.0));
         // Where many more questions follow than are in work at once, those in work are the long ones.
         let turnover = 1.0 - busy / questions.max(1.0);
         let each = sample.tree.mean + (sample.tree.heavy - sample.tree.mean) * turnover;
@@ -129,11 +130,15 @@ impl Plan<'_> {
         let search = vec![
             self.base(),
             self.cache(
-                (busy * each).min(capacity) * GROWTH,
+                (busy * each.min(reserved)).min(capacity) * GROWTH,
                 nets,
-                "engine.kv_slots or collect.workers",
+                "engine.kv_slots, collect.search.slots or collect.workers",
             ),
-            self.step(workers, sample.prompt.mean),
+            self.step(
+                workers,
+                1 + recipe.collect.search.draft_tokens,
+                sample.prompt.mean,
+            ),
             part(
                 "trees in work",
                 busy * sample.nodes * LISTS * (NODE.0 + NODE.1 * k),
@@ -160,7 +165,7 @@ impl Plan<'_> {
             // A question with more rows than its share of a step holds its prompt and waits.
             let fed = busy.min(FED * recipe.engine.max_rows as f64 / method.rows);
             let prompts = (busy - fed) * self.sample.prompt.mean;
-            (prompts + fed * method.tokens).min(capacity)
+            (prompts + fed * method.tokens.min(method.reserved)).min(capacity)
         });
         let slots = slots.fold(0.0, f64::max);
         let growth = GROWTH + TURNOVER * (1.0 - workers / self.held_out.max(1.0));
@@ -168,7 +173,7 @@ impl Plan<'_> {
         let search = vec![
             self.base(),
             self.cache(slots * growth, nets, "engine.kv_slots or evaluate.workers"),
-            self.step(rows, self.sample.prompt.mean),
+            self.step(rows, 1, self.sample.prompt.mean),
             part(
                 "trees in work",
                 slots * LISTS * (NODE.0 + NODE.1 * 5.0),
@@ -219,13 +224,14 @@ impl Plan<'_> {
         part("keys and values", self.on_host(bytes), knobs)
     }
 
-    /// What a step of the engine computes with.
-    fn step(&self, rows: f64, prompt: f64) -> Part {
+    /// What a step of the engine computes with: `rows` rows, each with the logits of up to `judged` tokens.
+    fn step(&self, rows: f64, judged: usize, prompt: f64) -> Part {
         let (engine, c) = (&self.recipe.engine, &self.shape.config);
         let rows = rows.min(engine.max_rows as f64);
         let tokens = (rows * prompt).min(engine.max_step_tokens as f64);
         let width = 4 * c.hidden_size + 2 * c.qkv_size() + 5 * c.intermediate_size;
-        let logits = 2.0 * rows * c.vocab_size as f64;
+        let judged = (rows * judged as f64).min(engine.max_step_tokens as f64);
+        let logits = 2.0 * judged * c.vocab_size as f64;
         part(
             "a step of the engine",
             self.on_host((tokens * width as f64 + logits) * FLOAT),

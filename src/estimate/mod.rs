@@ -179,7 +179,8 @@ impl Plan<'_> {
             let (reserved, knobs) = match phase.phase {
                 Phase::Collect => (
                     sample.reserved(self.recipe),
-                    "collect.search.simulations or collect.search.max_new_tokens",
+                    "collect.search.simulations or collect.search.max_new_tokens, or bound a tree \
+                     by collect.search.slots",
                 ),
                 Phase::Evaluate => (
                     sample
@@ -187,7 +188,8 @@ impl Plan<'_> {
                         .iter()
                         .map(|m| m.reserved)
                         .fold(0.0, f64::max),
-                    "evaluate.samples, the simulations or the tokens of a search",
+                    "evaluate.samples, the simulations or the tokens of a search, or bound its tree \
+                     by its slots",
                 ),
                 Phase::Train | Phase::Done => return None,
             };

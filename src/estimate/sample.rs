@@ -69,7 +69,8 @@ pub struct Texts {
 /// What a method of the evaluation takes, per question.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Method {
-    /// Tokens forwarded by the policy; each takes a slot until the question is answered.
+    /// Tokens forwarded by the policy; each takes a slot, of those set aside, until the question is
+    /// answered.
     pub tokens: f64,
     /// Slots that are set aside.
     pub reserved: f64,
@@ -154,7 +155,7 @@ impl Sample {
     /// Slots that a search of a train question sets aside.
     pub fn reserved(&self, recipe: &Recipe) -> f64 {
         let prompt = self.prompt.mean as usize;
-        recipe.collect.search.worst_case_slots(prompt) as f64
+        recipe.collect.search.reserved_slots(prompt) as f64
     }
 
     /// Tokens that the policy forwards for an evaluated question.
@@ -230,7 +231,7 @@ pub(super) fn methods(recipe: &Recipe, prompt: Spread, seen: Option<&[f64]>) -> 
                     GuidedForm::Whole => simulations + text,
                     GuidedForm::PerToken => simulations * text / 2.0,
                 },
-            reserved: search.worst_case_slots(room) as f64,
+            reserved: search.reserved_slots(room) as f64,
             rows: search.leaves.max(1) as f64,
         }
     }));

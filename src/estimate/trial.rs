@@ -128,6 +128,7 @@ impl<'a> Bench<'a> {
         let from = Instant::now();
         for _ in 0..rows {
             let generate = Generate {
+                draft: None,
                 choose: Choose::Greedy,
                 max_new_tokens: STEPS,
                 stop: Arc::from([]),

@@ -32,6 +32,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     check.at_least(1, search.top_k, "collect.search.top_k")?;
     check.at_least(1, search.leaves, "collect.search.leaves")?;
     check.at_least(1, search.max_new_tokens, "collect.search.max_new_tokens")?;
+    check.slots(search.slots, search.least_slots(), "collect.search.slots")?;
     check.tree(&search.tree, "collect.search.tree")?;
     check.share(search.noise.fraction, "collect.search.noise.fraction")?;
     check.positive(search.noise.alpha, "collect.search.noise.alpha")?;
@@ -69,6 +70,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
         check.at_least(1, guided.top_k, &format!("{at}.top_k"))?;
         check.at_least(1, guided.leaves, &format!("{at}.leaves"))?;
         check.at_least(1, guided.max_new_tokens, &format!("{at}.max_new_tokens"))?;
+        check.slots(guided.slots, guided.least_slots(), &format!("{at}.slots"))?;
         check.tree(&guided.tree, &format!("{at}.tree"))?;
         check.own_name(name, &at, recipe.evaluate.beam.contains_key(name))?;
     }
@@ -173,6 +175,18 @@ impl Checker<'_> {
         ))
     }
 
+    /// A tree's own budget; 0 is none.
+    fn slots(&self, found: usize, least: usize, path: &str) -> Result<(), Error> {
+        if found == 0 || found >= least {
+            return Ok(());
+        }
+        Err(self.invalid(
+            path,
+            format!("`{path}` is {found}, too few for the solutions that a tree plays at once"),
+            &format!("write a number of at least {least}, or 0 for the worst case"),
+        ))
+    }
+
     fn positive(&self, found: f32, path: &str) -> Result<(), Error> {
         if found > 0.0 && found.is_finite() {
             return Ok(());
@@ -251,5 +265,44 @@ impl Checker<'_> {
                 "write a number in that range",
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(sets: &[&str]) -> Option<String> {
+        let mut source = Source::from_text("recipe", "seed = 1").unwrap();
+        let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+        source.apply_sets(&sets).unwrap();
+        let parsed: Recipe = source.parse().unwrap();
+        let error = recipe(&parsed, &source).err()?;
+        let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
+        Some(format!("{error}; {}", help.unwrap_or_default()))
+    }
+
+    #[test]
+    fn a_budget_of_slots_holds_a_solution_for_each_leaf() {
+        let collect = |slots: &str, more: &[&str]| {
+            let slots = format!("collect.search.slots={slots}");
+            let own = ["collect.search.max_new_tokens=50", slots.as_str()];
+            told(&[&own[..], more].concat())
+        };
+        let leaves = "collect.search.leaves=3";
+        let beam = "collect.search.rollout={ kind = \"beam\", width = 2 }";
+        assert_eq!(collect("0", &[leaves, beam]), None);
+        for (enough, short, more) in [
+            ("50", "49", &[][..]),
+            ("150", "149", &[leaves][..]),
+            ("300", "299", &[leaves, beam][..]),
+        ] {
+            assert_eq!(collect(enough, more), None);
+            let said = collect(short, more).unwrap();
+            assert!(said.contains("`collect.search.slots` is"), "{said}");
+            assert!(said.contains(&format!("at least {enough}, or 0")), "{said}");
+        }
+        let said = told(&["evaluate.search.searched.slots=9"]).unwrap();
+        assert!(said.contains("evaluate.search.searched.slots"), "{said}");
     }
 }

@@ -63,6 +63,7 @@ impl Policy {
             tokens,
             top_k: record.unwrap_or(1),
             generate: Some(Generate {
+                draft: None,
                 choose,
                 max_new_tokens,
                 stop: self.stop.clone(),

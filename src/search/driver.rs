@@ -2,14 +2,15 @@
 
 use super::decode::{Policy, engine_slot, expansion, tree_slot};
 use super::grader::Grader;
+use super::lookup::Lookup;
 use super::params::{Params, Rollout};
+use super::pressure::{Job, Lead};
 use super::random::seed_of;
 use super::rollout::{Beam, Play, Played};
 use super::{Error, Ledger};
 use crate::engine::{Choose, Request, Session, Slot};
 use crate::tree::{Child, Leaf, NodeId, RolloutStep, Status, Tree, mix};
 use std::sync::Arc;
-use tokio::task::JoinSet;
 
 /// One tree with everything that its simulations need.
 pub(super) struct Driver<'a> {
@@ -25,6 +26,7 @@ pub(super) struct Driver<'a> {
     pub preamble: Vec<u32>,
     /// The last token of the root's context.
     pub root_token: u32,
+    pub lookup: Lookup,
     pub ledger: Ledger,
     /// Seed of the tree's own random stream.
     pub seed: u64,
@@ -69,14 +71,16 @@ impl Driver<'_> {
     /// Forwards `token` below `parent`, outside any simulation.
     pub async fn expand_now(&mut self, parent: NodeId, token: u32) -> Result<(), Error> {
         let work = Work::Expand { parent, token };
-        let played = self.play(&work).run(&self.session).await?;
+        let job = self.play(&work);
+        let played = self.forward_one(job).await?;
         self.record(&work, played);
         Ok(())
     }
 
     /// Lets the policy finish the text at `from`, and charges it; the tree does not grow.
     pub async fn play_to_end(&mut self, from: NodeId) -> Result<Played, Error> {
-        let played = self.play_out(from).run(&self.session).await?;
+        let job = self.play_out(from);
+        let played = self.forward_one(job).await?;
         self.ledger
             .rollout(played.forwarded, self.policy.engine.nets());
         Ok(played)
@@ -84,7 +88,9 @@ impl Driver<'_> {
 
     /// Grows the tree by a text that was played from its root before.
     pub fn plant(&mut self, played: Played, outcome: f32) {
-        let unused = self.keep(self.tree.root(), played, outcome);
+        let root = self.tree.root();
+        self.lookup.remember(&self.tree, root, &played.tokens);
+        let unused = self.keep(root, played, outcome);
         self.session.release(&unused);
     }
 
@@ -204,94 +210,85 @@ impl Driver<'_> {
     }
 
     /// The engine's part of `work`.
-    fn play(&self, work: &Work) -> Play {
-        match *work {
-            Work::Expand { parent, token } => Play::Expand(Request {
-                context: self.context(parent),
-                tokens: vec![token],
+    fn play(&self, work: &Work) -> Job {
+        let (parent, token) = match *work {
+            Work::Expand { parent, token } => (parent, token),
+            Work::Rollout { from, .. } => return self.play_out(from),
+        };
+        let mut start = self.start_below(parent);
+        start.tokens.push(token);
+        Job {
+            play: Play::Expand(Request {
+                context: start.context,
+                tokens: start.tokens,
                 top_k: self.params.top_k,
                 generate: None,
             }),
-            Work::Rollout { from, .. } => self.play_out(from),
+            end: parent,
+            lead: start.lead,
         }
     }
 
-    fn play_out(&self, from: NodeId) -> Play {
+    fn play_out(&self, from: NodeId) -> Job {
         let left = (self.tree.params().max_depth - self.tree.depth(from)) as usize;
-        let mut context = self.context(from);
-        let last = self.tree.token(from).unwrap_or(self.root_token);
-        match self.params.rollout {
+        let start = match self.params.rollout {
+            Rollout::Greedy => self.start_below(from),
+            Rollout::Sampled { .. } | Rollout::Beam { .. } => self.start_at(from),
+        };
+        let (context, mut tokens) = (start.context, start.tokens);
+        let play = match self.params.rollout {
             Rollout::Greedy => {
                 // A node that is not terminal has at least one continuation.
+                let last = self.tree.token(from).unwrap_or(self.root_token);
                 let first = self.tree.children(from).next().map_or(last, |c| c.token);
                 let finished = self.ends(Some(first));
                 if finished || left <= 1 {
-                    return Play::End {
+                    let play = Play::End {
                         last: first,
                         finished,
                     };
+                    return Job {
+                        play,
+                        end: from,
+                        lead: Lead::default(),
+                    };
                 }
+                tokens.push(first);
                 let record = self.params.memoise.then_some(self.params.top_k);
-                Play::Go {
-                    first,
-                    request: self.policy.continuation(
-                        context,
-                        vec![first],
-                        Choose::Greedy,
-                        left - 1,
-                        record,
-                    ),
-                }
+                let draft = self.lookup.draft(&self.tree, from, context.len());
+                let request = self
+                    .policy
+                    .continuation(context, tokens, Choose::Greedy, left - 1, record)
+                    .drafted(draft);
+                Play::Go { first, request }
             }
             Rollout::Sampled { temperature } => {
-                context.pop();
                 let choose = Choose::Sample {
                     temperature,
                     top_p: 1.0,
                     seed: seed_of(self.seed, &[u64::from(self.simulations)]),
                 };
-                Play::Draw(self.policy.continuation(
-                    context,
-                    vec![last],
-                    choose,
-                    left,
-                    Some(self.params.top_k),
-                ))
+                let record = Some(self.params.top_k);
+                let draft = self.lookup.draft(&self.tree, from, context.len());
+                Play::Draw(
+                    self.policy
+                        .continuation(context, tokens, choose, left, record)
+                        .drafted(draft),
+                )
             }
-            Rollout::Beam { width } => {
-                context.pop();
-                Play::Beam(Beam {
-                    context,
-                    last,
-                    width: width.max(1),
-                    max_new_tokens: left,
-                    stop: self.policy.stop.clone(),
-                })
-            }
+            Rollout::Beam { width } => Play::Beam(Beam {
+                context,
+                tokens,
+                width: width.max(1),
+                max_new_tokens: left,
+                stop: self.policy.stop.clone(),
+            }),
+        };
+        Job {
+            play,
+            end: from,
+            lead: start.lead,
         }
-    }
-
-    /// Runs all jobs at once; results in their order.
-    async fn forward(&mut self, jobs: Vec<Play>) -> Result<Vec<Played>, Error> {
-        if jobs.len() == 1 {
-            let mut played = Vec::new();
-            for job in jobs {
-                played.push(job.run(&self.session).await?);
-            }
-            return Ok(played);
-        }
-        let mut tasks = JoinSet::new();
-        for (index, job) in jobs.into_iter().enumerate() {
-            let session = self.session.clone();
-            tasks.spawn(async move { (index, job.run(&session).await) });
-        }
-        let mut played = Vec::with_capacity(tasks.len());
-        while let Some(result) = tasks.join_next().await {
-            let (index, result) = result?;
-            played.push((index, result?));
-        }
-        played.sort_by_key(|p| p.0);
-        Ok(played.into_iter().map(|p| p.1).collect())
     }
 
     /// Hands a result to the tree; the leaf's return where this settles it.
@@ -313,6 +310,7 @@ impl Driver<'_> {
             }
             Work::Rollout { node, from } => {
                 self.ledger.rollout(played.forwarded, nets);
+                self.lookup.remember(&self.tree, from, &played.tokens);
                 let tokens = self.solution(from, &played.tokens);
                 // `evaluate` asked for a rollout, so there is a grader.
                 let outcome = self

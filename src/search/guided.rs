@@ -3,6 +3,7 @@
 
 use super::decode::{Completion, Policy, engine_slot, expansion};
 use super::driver::Driver;
+use super::lookup::Lookup;
 use super::params::Params as TreeSearch;
 use super::{Error, Ledger};
 use crate::tree::{self, Child, NodeId, Pick, Tree};
@@ -37,6 +38,11 @@ pub struct Params {
     pub leaves: usize,
     /// Tokens of a solution at most, its stop token included. Default 256.
     pub max_new_tokens: usize,
+    /// Key-value slots that a tree may hold beside its prompt's; 0 for all that it could ever need. With
+    /// fewer, more questions are searched at once in the same pool: a tree that would exceed them gives
+    /// up the slots of its least visited tokens, and forwards those again that it comes back to. It
+    /// finds the same for more forward tokens. At least `leaves * max_new_tokens`. Default 0.
+    pub slots: usize,
     /// What ranks the children when the answer is read off: `visits`, `mean_return`, or `improved` for
     /// the completed-Q policy, which goes with the rule `gumbel`. Default `mean_return`.
     pub pick: Pick,
@@ -53,6 +59,7 @@ impl Default for Params {
             top_k: 5,
             leaves: 1,
             max_new_tokens: 256,
+            slots: 0,
             pick: Pick::MeanReturn,
             tree: tree::Params {
                 lambda: 0.0,
@@ -75,6 +82,7 @@ impl Params {
                 ..super::Stop::default()
             },
             max_new_tokens: self.max_new_tokens,
+            slots: self.slots,
             tree: tree::Params {
                 lambda: 0.0,
                 max_depth: self.max_new_tokens as u32,
@@ -84,9 +92,14 @@ impl Params {
         }
     }
 
-    /// Slots that a session needs at worst for a prompt of `prompt` tokens.
-    pub(crate) fn worst_case_slots(&self, prompt: usize) -> usize {
-        self.tree_search().worst_case_slots(prompt)
+    /// Slots that a session sets aside for a prompt of `prompt` tokens.
+    pub(crate) fn reserved_slots(&self, prompt: usize) -> usize {
+        self.tree_search().reserved_slots(prompt)
+    }
+
+    /// The fewest `slots` that a tree can work with.
+    pub(crate) fn least_slots(&self) -> usize {
+        self.tree_search().least_slots()
     }
 }
 
@@ -108,7 +121,7 @@ impl Policy {
     /// An engine that refuses the prompt or has stopped.
     pub async fn guided(&self, prompt: &[u32], params: &Params) -> Result<Guided, Error> {
         let search = params.tree_search();
-        let slots = search.worst_case_slots(prompt.len());
+        let slots = search.reserved_slots(prompt.len());
         let session = Arc::new(self.engine.session(slots).await?);
         let mut ledger = Ledger::default();
         let reply = self
@@ -123,6 +136,7 @@ impl Policy {
             root: reply.slots,
             preamble: Vec::new(),
             root_token: prompt[prompt.len() - 1],
+            lookup: Lookup::new(prompt, search.draft_tokens),
             ledger,
             seed: 0,
             simulations: 0,
@@ -182,6 +196,9 @@ impl Driver<'_> {
             };
             if self.tree.child(root, token).is_none() {
                 self.expand(root, token).await?;
+            }
+            if let Some(child) = self.tree.child(root, token) {
+                self.restore(child).await?;
             }
             let freed = self.tree.commit(token);
             let freed: Vec<_> = freed.into_iter().map(engine_slot).collect();

@@ -18,6 +18,17 @@ pub struct Params {
     pub leaves: usize,
     /// Tokens of a solution at most, its stop token included. Default 256.
     pub max_new_tokens: usize,
+    /// Key-value slots that a tree may hold beside its prompt's; 0 for all that it could ever need. With
+    /// fewer, more trees run at once in the same pool: a tree that would exceed them gives up the slots
+    /// of its least visited tokens, and forwards those again that it comes back to. It finds the same
+    /// for more forward tokens. At least `leaves * max_new_tokens`, with beams times their width.
+    /// Default 0.
+    pub slots: usize,
+    /// Tokens of a draft at most: what followed the last tokens of a rollout where they occurred before,
+    /// in the prompt or in another rollout of the tree, is forwarded along and kept as far as it is
+    /// right. The tree is the same, in fewer steps and for more forward tokens; pays where few rows
+    /// share a step. 0 is none. Default 0.
+    pub draft_tokens: usize,
     /// Whether a rollout's path is kept in the tree, so that no continuation is computed twice.
     /// Applies to greedy rollouts. Default true.
     pub memoise: bool,
@@ -43,6 +54,8 @@ impl Default for Params {
             top_k: 5,
             leaves: 1,
             max_new_tokens: 256,
+            slots: 0,
+            draft_tokens: 0,
             memoise: true,
             rollout: Rollout::default(),
             stop: Stop::default(),
@@ -138,13 +151,24 @@ impl Default for RandomRoot {
 }
 
 impl Params {
-    /// Slots that a session needs at worst for a prompt of `prompt` tokens: every simulation may
-    /// add a whole solution.
-    pub(crate) fn worst_case_slots(&self, prompt: usize) -> usize {
-        let width = match self.rollout {
-            Rollout::Beam { width } => width.max(1),
-            _ => 1,
-        };
+    /// Slots that a session sets aside for a prompt of `prompt` tokens: `slots`, or the worst case, in
+    /// which every simulation adds a whole solution.
+    pub(crate) fn reserved_slots(&self, prompt: usize) -> usize {
+        let worst = self.worst_case_slots();
+        prompt
+            + match self.slots {
+                0 => worst,
+                slots => slots.max(self.least_slots()).min(worst),
+            }
+    }
+
+    /// The fewest `slots` that a tree can work with: a whole solution for each leaf in flight.
+    pub(crate) fn least_slots(&self) -> usize {
+        self.leaves.max(1) * self.max_new_tokens * self.width()
+    }
+
+    fn worst_case_slots(&self) -> usize {
+        let width = self.width();
         let texts = match self.stop.terminals {
             0 => self.simulations as usize,
             n => n.min(self.simulations as usize),
@@ -153,8 +177,16 @@ impl Params {
         let grown = texts * self.max_new_tokens * width;
         // A slot costs a forward token.
         match self.stop.forward_tokens {
-            0 => prompt + own + grown,
-            limit => prompt + own + grown.min(limit as usize),
+            0 => own + grown,
+            limit => own + grown.min(limit as usize),
+        }
+    }
+
+    /// Texts that a leaf is played out to at once.
+    fn width(&self) -> usize {
+        match self.rollout {
+            Rollout::Beam { width } => width.max(1),
+            _ => 1,
         }
     }
 

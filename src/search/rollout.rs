@@ -1,11 +1,12 @@
 //! Playing a leaf out: jobs for the engine that own what they need, so that several can run at
 //! once.
 
-use crate::engine::{Error, Output, Request, Session, Slot};
+use crate::engine::{Error, Finish, Output, Reply, Request, Session, Slot};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-/// A job on behalf of one leaf.
+/// A job on behalf of one leaf. Its first tokens may stand for nodes of the leaf's path, whose slots
+/// it brings.
 pub(super) enum Play {
     /// Forward one token.
     Expand(Request),
@@ -27,76 +28,75 @@ pub(super) struct Played {
     pub finished: bool,
     /// State after each of `tokens` but the last.
     pub states: Vec<(Output, Slot)>,
+    /// Slots of the nodes that the first tokens stood for.
+    pub lead: Vec<Slot>,
     /// Slots that no state stands for.
     pub spare: Vec<Slot>,
-    /// Tokens forwarded.
+    /// Tokens forwarded, those of wrong drafts included.
     pub forwarded: usize,
 }
 
 impl Play {
-    pub async fn run(self, session: &Arc<Session>) -> Result<Played, Error> {
+    /// Slots that it takes at most.
+    pub fn most_slots(&self) -> usize {
+        match self {
+            Play::Expand(request) | Play::Go { request, .. } | Play::Draw(request) => {
+                let generate = request.generate.as_ref();
+                // Nothing needs the last token forwarded.
+                let new = generate.map_or(0, |g| g.max_new_tokens.saturating_sub(1));
+                request.tokens.len() + new
+            }
+            Play::End { .. } => 0,
+            Play::Beam(beam) => {
+                beam.tokens.len() + beam.width * beam.max_new_tokens.saturating_sub(1)
+            }
+        }
+    }
+
+    /// Runs it; its first `lead` tokens stand for nodes.
+    pub async fn run(self, session: &Arc<Session>, lead: usize) -> Result<Played, Error> {
         match self {
             Play::Expand(request) => {
                 let reply = session.run(request).await?;
-                Ok(Played {
-                    forwarded: reply.slots.len(),
-                    states: reply.outputs.into_iter().zip(reply.slots).collect(),
-                    ..Played::default()
-                })
+                Ok(written(Vec::new(), reply, lead, 0))
             }
             Play::Go { first, request } => {
                 let reply = session.run(request).await?;
                 let mut tokens = vec![first];
                 tokens.extend(&reply.generated);
-                Ok(finished_play(
-                    tokens,
-                    reply.finish,
-                    reply.outputs,
-                    reply.slots,
-                    0,
-                ))
+                Ok(written(tokens, reply, lead, 0))
             }
             Play::Draw(request) => {
                 let reply = session.run(request).await?;
-                let tokens = reply.generated;
-                Ok(finished_play(
-                    tokens,
-                    reply.finish,
-                    reply.outputs,
-                    reply.slots,
-                    1,
-                ))
+                Ok(written(reply.generated.clone(), reply, lead, 1))
             }
             Play::End { last, finished } => Ok(Played {
                 tokens: vec![last],
                 finished,
                 ..Played::default()
             }),
-            Play::Beam(beam) => beam.run(session).await,
+            Play::Beam(beam) => beam.run(session, lead).await,
         }
     }
 }
 
-/// `skip` leading slots stand for tokens of the leaf itself.
-fn finished_play(
-    tokens: Vec<u32>,
-    finish: crate::engine::Finish,
-    outputs: Vec<Output>,
-    slots: Vec<Slot>,
-    skip: usize,
-) -> Played {
-    let forwarded = slots.len();
-    let recorded = outputs.len() == slots.len();
+/// A text that the engine wrote; `known` leading outputs are of states that the leaf had before.
+fn written(tokens: Vec<u32>, reply: Reply, lead: usize, known: usize) -> Played {
+    let forwarded = reply.slots.len() + reply.rejected;
+    let mut lead_slots = reply.slots;
+    let slots = lead_slots.split_off(lead);
+    let recorded = reply.outputs.len() == known + slots.len();
     let (spare, states) = if recorded {
-        let states = outputs.into_iter().zip(slots.iter().copied());
-        (slots[..skip].to_vec(), states.skip(skip).collect())
+        let outputs = reply.outputs.into_iter().skip(known);
+        (Vec::new(), outputs.zip(slots).collect())
     } else {
         (slots, Vec::new())
     };
     Played {
         tokens,
-        finished: finish == crate::engine::Finish::Stop,
+        finished: reply.finish == Finish::Stop,
         states,
+        lead: lead_slots,
         spare,
         forwarded,
     }
@@ -104,9 +104,10 @@ fn finished_play(
 
 /// A beam search.
 pub(super) struct Beam {
-    /// Slots before the leaf's last token.
+    /// Slots before `tokens`.
     pub context: Vec<Slot>,
-    pub last: u32,
+    /// Tokens that end with the leaf's last.
+    pub tokens: Vec<u32>,
     pub width: usize,
     pub max_new_tokens: usize,
     pub stop: Arc<[u32]>,
@@ -123,7 +124,7 @@ struct Hypothesis {
 impl Beam {
     /// Keeps the `width` most probable texts of each length; the answer is the most probable text
     /// that ended by a stop token, or the most probable one at the limit where none did.
-    async fn run(self, session: &Arc<Session>) -> Result<Played, Error> {
+    async fn run(self, session: &Arc<Session>, lead: usize) -> Result<Played, Error> {
         let mut played = Played::default();
         let mut live = vec![Hypothesis {
             tokens: Vec::new(),
@@ -168,6 +169,9 @@ impl Beam {
                 break;
             }
         }
+        // The first pass of all forwarded them, and put its slots first.
+        let rest = played.spare.split_off(lead);
+        played.lead = std::mem::replace(&mut played.spare, rest);
         played.finished = best.is_some();
         if let Some(text) = best.or_else(|| live.into_iter().next()) {
             played.tokens = text.tokens;
@@ -186,7 +190,10 @@ impl Beam {
         for (index, hypothesis) in live.into_iter().enumerate() {
             let request = Request {
                 context: hypothesis.slots.clone(),
-                tokens: vec![hypothesis.tokens.last().copied().unwrap_or(self.last)],
+                tokens: match hypothesis.tokens.last() {
+                    Some(&last) => vec![last],
+                    None => self.tokens.clone(),
+                },
                 top_k: self.width,
                 generate: None,
             };

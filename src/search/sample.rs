@@ -62,6 +62,7 @@ impl Policy {
                 tokens: prompt.to_vec(),
                 top_k: 1,
                 generate: Some(Generate {
+                    draft: None,
                     choose: Choose::Greedy,
                     max_new_tokens,
                     stop: self.stop.clone(),

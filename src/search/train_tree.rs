@@ -3,6 +3,7 @@
 use super::decode::{Policy, expansion};
 use super::driver::Driver;
 use super::grader::Grader;
+use super::lookup::Lookup;
 use super::params::{Params, Rollout};
 use super::random::{seed_of, stream};
 use super::rollout::Played;
@@ -45,7 +46,7 @@ pub async fn search_problem(
     seed: u64,
 ) -> Result<Searched, Error> {
     let seed = seed_of(seed, &[problem.id]);
-    let slots = params.worst_case_slots(prompt.len());
+    let slots = params.reserved_slots(prompt.len());
     let session = Arc::new(policy.engine.session(slots).await?);
     let mut ledger = Ledger::default();
     let reply = policy
@@ -85,6 +86,7 @@ pub async fn search_problem(
         root: root.slots,
         preamble,
         root_token: root.context[root.context.len() - 1],
+        lookup: Lookup::new(&root.context, params.draft_tokens),
         ledger,
         seed,
         simulations: 0,

@@ -8,7 +8,8 @@ use super::{Child, NodeId, Slot, Tree};
 pub struct Attached {
     /// The node at the end of the edge.
     pub node: NodeId,
-    /// Whether it is new. If not, the recorded node stays as it was.
+    /// Whether it is new. If not, the recorded node stays as it was, and takes the slot where its
+    /// own is gone.
     pub created: bool,
     /// The slot handed in, where the tree did not take it: the child was recorded before, or is
     /// terminal for its depth. The caller frees it.
@@ -18,10 +19,12 @@ pub struct Attached {
 impl Tree {
     /// Puts `child` at the end of the edge `token` of `parent`, and passes the virtual loss of
     /// the leaves that wait for it on to it. A child at `max_depth` becomes terminal whatever is
-    /// handed in. Where the child is recorded already, nothing changes.
+    /// handed in. Where the child is recorded already, nothing changes but that it takes the slot
+    /// handed in where its own is gone.
     ///
     /// # Panics
-    /// Where `token` is not among the children of `parent`, or the expansion is malformed.
+    /// Where `token` is not among the children of `parent`, the expansion is malformed, or a slot is
+    /// handed in and the parent's own is gone.
     pub fn attach(&mut self, parent: NodeId, token: u32, child: Child) -> Attached {
         let Some(edge) = self.edge_of(parent, token) else {
             panic!("token {token} is not a continuation of {parent:?}");
@@ -35,7 +38,7 @@ impl Tree {
             return Attached {
                 node,
                 created: false,
-                unused: child.slot(),
+                unused: child.slot().and_then(|slot| self.restore(node, slot)),
             };
         }
         let above = &self.nodes[parent.index()];
@@ -45,6 +48,10 @@ impl Tree {
         self.nodes[node.index()].in_flight = link.waiting();
         let unused = match child {
             Child::Expanded { expansion, slot } if depth < self.params.max_depth => {
+                assert!(
+                    self.missing(parent).is_empty(),
+                    "a child with a slot below {parent:?}, whose own is gone"
+                );
                 self.expand(node, &expansion, Some(slot));
                 None
             }

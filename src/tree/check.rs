@@ -13,8 +13,8 @@ pub struct Corrupt {
 }
 
 impl Tree {
-    /// Checks links, order, visit and return sums, virtual loss, outcomes and counts. Linear in
-    /// the size of the tree.
+    /// Checks links, order, slots, visit and return sums, virtual loss, outcomes and counts. Linear
+    /// in the size of the tree.
     ///
     /// # Errors
     /// The first contradiction.
@@ -61,6 +61,10 @@ impl Tree {
                 continue;
             };
             ensure(child_id > id, "a child before its parent")?;
+            ensure(
+                self.slot(child_id).is_none() || self.missing(id).is_empty(),
+                "a slot below one that is gone",
+            )?;
             let child = &self.nodes[child_id.index()];
             ensure(
                 child.parent as usize == id.index()

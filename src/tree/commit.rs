@@ -10,7 +10,8 @@ impl Tree {
     /// every [`NodeId`] from before is void.
     ///
     /// # Panics
-    /// Where a leaf is in flight, or the child is not in the tree ([`Tree::attach`] it first).
+    /// Where a leaf is in flight, or the child is not in the tree ([`Tree::attach`] it first) or has
+    /// no slot any more ([`Tree::restore`] it first).
     pub fn commit(&mut self, token: u32) -> Vec<Slot> {
         assert_eq!(
             self.in_flight, 0,
@@ -19,6 +20,10 @@ impl Tree {
         let Some(new_root) = self.child(self.root(), token) else {
             panic!("token {token} is not a child of the root in the tree");
         };
+        assert!(
+            self.missing(new_root).is_empty(),
+            "the slot of a new root is gone; it has to be restored first"
+        );
         let old_nodes = std::mem::take(&mut self.nodes);
         let old_edges = std::mem::take(&mut self.edges);
         let mut freed = Vec::new();

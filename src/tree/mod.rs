@@ -41,6 +41,7 @@ mod backup;
 mod check;
 mod choice;
 mod commit;
+mod evict;
 mod expansion;
 pub mod improved;
 mod params;

@@ -92,8 +92,8 @@ impl Tree {
         self.nodes[node.index()].depth
     }
 
-    /// Where the key and value vectors of a node's token lie; `None` at the first root and at
-    /// terminal nodes.
+    /// Where the key and value vectors of a node's token lie; `None` at the first root, at terminal
+    /// nodes and where [`Tree::evict`] took it.
     pub fn slot(&self, node: NodeId) -> Option<Slot> {
         self.nodes[node.index()].slot
     }
@@ -168,7 +168,7 @@ impl Tree {
     }
 
     /// The slots of that text, in its order: what a forward pass below `node` attends to after
-    /// the prompt. A terminal node adds none.
+    /// the prompt. A terminal node adds none; those of [`Tree::missing`] are left out, at the end.
     pub fn slots(&self, node: NodeId) -> Vec<Slot> {
         let path = self.path(node);
         let below = path.iter().filter_map(|&id| self.slot(id));
