@@ -12,6 +12,7 @@ mod host;
 mod machine;
 mod meter;
 mod pool;
+mod queue;
 mod request;
 mod row;
 mod sample;
@@ -96,6 +97,11 @@ pub struct Params {
     pub weights: Weights,
     /// How long a step waits for sessions that are between requests, in microseconds. Default 300.
     pub linger_us: u64,
+    /// On an accelerator, steps that run before their tokens are read back, where every row decodes and
+    /// nothing waits to enter: a step's choices go straight into the next one. A row that ends within them
+    /// goes on unseen, which wastes up to this many tokens less one; a request that arrives waits as
+    /// long. 1 reads after every step; the replies are the same. Default 4.
+    pub queued_steps: usize,
 }
 
 impl Default for Params {
@@ -106,6 +112,7 @@ impl Default for Params {
             kv_slots: 0,
             weights: Weights::Auto,
             linger_us: 300,
+            queued_steps: 4,
         }
     }
 }

@@ -59,9 +59,7 @@ impl Row {
         let n = self.waiting().min(budget);
         let first_position = self.path.len();
         for _ in 0..n {
-            let slot = pool.take().ok_or(Error::OutOfSlots)?;
-            self.path.push(slot.index() as u32);
-            self.reply.slots.push(slot);
+            self.reserve(pool)?;
         }
         self.done += n;
         Ok(Share {
@@ -69,6 +67,30 @@ impl Row {
             tokens: n,
             wants_logits: self.done == self.pending.len(),
         })
+    }
+
+    /// Steps of decode left at most, where that is all it does: one token is pending, and each next one
+    /// is chosen without a look at the whole row of logits.
+    pub fn decodes(&self) -> Option<usize> {
+        let generate = self.request.generate.as_ref()?;
+        let left = generate
+            .max_new_tokens
+            .saturating_sub(self.reply.generated.len());
+        (self.waiting() == 1 && left > 0 && !generate.choose.sorts()).then_some(left)
+    }
+
+    /// Takes a slot for the token after those that have one, before it is known.
+    pub fn reserve(&mut self, pool: &mut SlotPool) -> Result<(), Error> {
+        let slot = pool.take().ok_or(Error::OutOfSlots)?;
+        self.path.push(slot.index() as u32);
+        self.reply.slots.push(slot);
+        Ok(())
+    }
+
+    /// Gives the last `count` slots back, those of tokens that did not come.
+    pub fn give_back(&mut self, count: usize) -> Vec<Slot> {
+        self.path.truncate(self.path.len() - count);
+        self.reply.slots.split_off(self.reply.slots.len() - count)
     }
 
     /// The tokens of a share that was just taken.

@@ -8,13 +8,14 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Keys of a recipe that do not change what a run computes.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 10] = [
     "name",
     "loop.iterations",
     "collect.workers",
     "evaluate.workers",
     "engine.kv_slots",
     "engine.linger_us",
+    "engine.queued_steps",
     "joint.checkpoint_every",
     "value.checkpoint_every",
     "policy.checkpoint_every",

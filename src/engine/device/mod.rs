@@ -3,5 +3,6 @@
 mod cache;
 mod net;
 mod nets;
+mod numbers;
 
 pub(super) use nets::DeviceNets;

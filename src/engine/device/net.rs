@@ -57,40 +57,119 @@ pub fn bucket(n: usize) -> usize {
     }
 }
 
+/// Where the tokens of a step stand: positions, own slots, and each token's row with the number of
+/// slots that it sees.
+#[derive(Default)]
+struct Places {
+    positions: Vec<u32>,
+    own: Vec<u32>,
+    seen: Vec<(u32, u32)>,
+}
+
+impl Places {
+    fn push(&mut self, row: usize, position: usize, own: u32) {
+        self.positions.push(position as u32);
+        self.own.push(own);
+        self.seen.push((row as u32, position as u32 + 1));
+    }
+
+    /// Fills up to `filled` tokens: each is a row of its own behind `rows`, and sees nobody's slot.
+    fn fill(&mut self, rows: usize, filled: usize) {
+        for extra in 0..filled - self.own.len() {
+            self.push(rows + extra, 0, 0);
+        }
+    }
+
+    /// Positions that the table of angles must have.
+    fn longest(&self) -> usize {
+        self.positions.iter().max().map_or(0, |&p| p as usize + 1)
+    }
+
+    fn tensor(&self, device: &Device) -> Tensor<2, Int> {
+        let both = [self.positions.as_slice(), &self.own].concat();
+        ops::indices(both, [2, self.own.len()], device)
+    }
+}
+
 impl Step {
     pub fn new(batch: &Batch, device: &Device) -> Step {
         let filled = bucket(batch.len());
-        let mut tokens: Vec<i32> = batch.tokens.iter().map(|&t| t as i32).collect();
-        let mut positions: Vec<u32> = batch.positions.iter().map(|&p| p as u32).collect();
-        let mut own = Vec::with_capacity(filled);
-        let mut seen = Vec::with_capacity(filled);
+        let mut places = Places::default();
         for (i, &row) in batch.rows.iter().enumerate() {
-            own.push(DeviceCache::place(batch.paths[row][batch.positions[i]]));
-            seen.push((row as u32, batch.positions[i] as u32 + 1));
+            let position = batch.positions[i];
+            places.push(
+                row,
+                position,
+                DeviceCache::place(batch.paths[row][position]),
+            );
         }
-        let mut paths: Vec<Vec<u32>> = batch
-            .paths
-            .iter()
-            .map(|path| path.iter().map(|&slot| DeviceCache::place(slot)).collect())
-            .collect();
-        // Each token that fills up is a row of its own, which sees nobody's slot.
-        for _ in batch.len()..filled {
-            tokens.push(0);
-            positions.push(0);
-            own.push(0);
-            seen.push((paths.len() as u32, 1));
-            paths.push(vec![0]);
-        }
-        let rows: Vec<&[u32]> = paths.iter().map(Vec::as_slice).collect();
-        let longest = positions.iter().max().map_or(0, |p| p + 1);
-        positions.extend(own);
+        places.fill(batch.paths.len(), filled);
         Step {
-            tokens: Tensor::from_data(TensorData::new(tokens, [filled]), device),
-            places: ops::indices(positions, [2, filled], device),
-            paths: Paths::new(&rows, &seen, device),
-            positions: longest as usize,
+            tokens: tokens(batch, filled, device),
+            places: places.tensor(device),
+            paths: paths(batch, filled, &places.seen, device),
+            positions: places.longest(),
         }
     }
+
+    /// The steps of a decode: token `i` of `batch` is row `i`, which goes on for `left[i]` steps and has
+    /// the slots for them. Then it fills its place in the step: it sees what it saw last and writes to
+    /// nobody's slot. Every step has the tokens of the first, until [`Step::follow`].
+    pub fn decode(batch: &Batch, left: &[usize], device: &Device) -> Vec<Step> {
+        let filled = bucket(batch.len());
+        let count = left.iter().copied().max().unwrap_or(0);
+        let mut steps: Vec<Step> = Vec::with_capacity(count);
+        for number in 0..count {
+            let mut places = Places::default();
+            for (row, (&first, &left)) in batch.positions.iter().zip(left).enumerate() {
+                let position = first + number.min(left - 1);
+                let own = match number < left {
+                    true => DeviceCache::place(batch.paths[row][position]),
+                    false => 0,
+                };
+                places.push(row, position, own);
+            }
+            places.fill(batch.paths.len(), filled);
+            let (tokens, paths) = match steps.first() {
+                None => (
+                    tokens(batch, filled, device),
+                    paths(batch, filled, &places.seen, device),
+                ),
+                Some(first) => (
+                    first.tokens.clone(),
+                    first.paths.moved(&places.seen, device),
+                ),
+            };
+            steps.push(Step {
+                tokens,
+                places: places.tensor(device),
+                paths,
+                positions: places.longest(),
+            });
+        }
+        steps
+    }
+
+    /// Goes on with `tokens`, those that the step before it chose.
+    pub fn follow(&mut self, tokens: Tensor<1, Int>) {
+        self.tokens = tokens;
+    }
+}
+
+/// The tokens of a batch, filled up.
+fn tokens(batch: &Batch, filled: usize, device: &Device) -> Tensor<1, Int> {
+    let mut tokens: Vec<i32> = batch.tokens.iter().map(|&t| t as i32).collect();
+    tokens.resize(filled, 0);
+    Tensor::from_data(TensorData::new(tokens, [filled]), device)
+}
+
+/// The slots of a batch's rows and of what fills it up, which is nobody's slot.
+fn paths(batch: &Batch, filled: usize, seen: &[(u32, u32)], device: &Device) -> Paths {
+    let places = |path: &&[u32]| path.iter().map(|&slot| DeviceCache::place(slot)).collect();
+    let mut paths: Vec<Vec<u32>> = batch.paths.iter().map(places).collect();
+    paths.resize(paths.len() + filled - batch.len(), vec![0]);
+    let rows: Vec<&[u32]> = paths.iter().map(Vec::as_slice).collect();
+    Paths::new(&rows, seen, device)
 }
 
 impl DeviceNet {
@@ -157,6 +236,11 @@ impl DeviceNet {
             delta = ops::swiglu(normed.matmul(layer.gate_up.clone())).matmul(layer.down.clone());
         }
         ops::add_norm(x, delta, self.norm.clone(), epsilon).1
+    }
+
+    /// Tokens that the model knows.
+    pub fn vocab(&self) -> usize {
+        self.config.vocab_size
     }
 
     /// `[n, hidden]` to logits in f32, `[n, vocab]`.

@@ -1,9 +1,9 @@
 //! Policy and value net on an accelerator. Of the logits only what was asked for leaves the device.
 
 use super::net::{DeviceNet, Step, bucket};
+use super::numbers::{Layout, Numbers};
 use crate::engine::batch::{Batch, Judged, Wanted};
 use crate::engine::handle::Error;
-use crate::engine::request::{Choose, Output};
 use crate::engine::sample;
 use crate::kernels::ops;
 use crate::model::layout::floats;
@@ -44,60 +44,90 @@ impl DeviceNets {
         slots: usize,
         wanted: &[Wanted],
     ) -> Result<Vec<Judged>, Error> {
-        let step = Step::new(batch, &self.device);
-        let hidden = self.policy.forward(&step, slots);
-        let own = self.trunk.as_mut().map(|trunk| trunk.forward(&step, slots));
+        let (hidden, own) = self.run(&Step::new(batch, &self.device), slots);
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        let layout = Layout::new(wanted, self.policy.vocab());
         let hidden = self.pick(hidden, wanted);
-        let count = hidden.dims()[0];
+        let own = own.map(|own| self.pick(own, wanted));
         let logits = self.policy.logits(hidden.clone());
-        // One row of numbers for each place: log-sum-exp, k logits, k ids, value, draw and its logit.
-        let k = wanted.iter().map(|w| w.top_k).max().unwrap_or(0).max(1);
-        let k = k.min(logits.dims()[1]);
-        let mut columns = vec![ops::top(logits.clone(), k)];
+        let numbers = self.numbers(logits.clone(), hidden, own, &layout, wanted, 0);
+        let numbers = Numbers::read(layout, vec![numbers]);
+        let mut judged = Vec::with_capacity(wanted.len());
+        for (at, wanted) in wanted.iter().enumerate() {
+            let mut one = numbers.judge(0, at, wanted)?;
+            if let Some((how, draw)) = wanted.choose
+                && how.sorts()
+            {
+                // A nucleus needs the whole row in order: it is cut out on the host.
+                let row = floats(logits.clone().narrow(0, at, 1));
+                one.next = Some(sample::choose(&row, one.output.log_sum_exp, how, draw));
+            }
+            judged.push(one);
+        }
+        Ok(judged)
+    }
+
+    /// Forwards the steps of a decode without a look at what they choose: row `i`, which is token `i` of
+    /// `batch` and of `wanted`, goes on for `left[i]` steps with its own choices, then fills its place.
+    pub fn decode(
+        &mut self,
+        batch: &Batch,
+        left: &[usize],
+        slots: usize,
+        wanted: &[Wanted],
+    ) -> Numbers {
+        let layout = Layout::new(wanted, self.policy.vocab());
+        let drawing = layout.drawing(wanted, bucket(wanted.len()), &self.device);
+        let mut tokens = None;
+        let mut all = Vec::new();
+        let steps = Step::decode(batch, left, &self.device);
+        for (number, mut step) in steps.into_iter().enumerate() {
+            if let Some(tokens) = tokens.take() {
+                step.follow(tokens);
+            }
+            let (hidden, own) = self.run(&step, slots);
+            let logits = self.policy.logits(hidden.clone());
+            let numbers = self.numbers(logits, hidden, own, &layout, wanted, number as u64);
+            tokens = Some(layout.chosen(&numbers, drawing.as_ref(), self.policy.vocab()));
+            all.push(numbers);
+        }
+        Numbers::read(layout, all)
+    }
+
+    /// Final hidden states of a step's tokens, in the policy and in a trunk of the value's own.
+    fn run(&mut self, step: &Step, slots: usize) -> (Tensor<2>, Option<Tensor<2>>) {
+        let hidden = self.policy.forward(step, slots);
+        let own = self.trunk.as_mut().map(|trunk| trunk.forward(step, slots));
+        (hidden, own)
+    }
+
+    /// What leaves the device of each wanted place, as `layout` says; `later` steps after the one that
+    /// `wanted` was asked for.
+    fn numbers(
+        &self,
+        logits: Tensor<2>,
+        hidden: Tensor<2>,
+        own: Option<Tensor<2>>,
+        layout: &Layout,
+        wanted: &[Wanted],
+        later: u64,
+    ) -> Tensor<2> {
+        let [count, _] = logits.dims();
+        let mut columns = vec![ops::top(logits.clone(), layout.k)];
         columns.push(match &self.head {
             Some(head) => {
-                let states = own.map_or(hidden, |own| self.pick(own, wanted));
-                head.value(states.cast(DType::F32)).reshape([count, 1])
+                let states = own.unwrap_or(hidden).cast(DType::F32);
+                head.value(states).reshape([count, 1])
             }
             None => Tensor::zeros([count, 1], (&self.device, DType::F32)),
         });
-        if wanted.iter().any(|w| dice(w).is_some()) {
-            columns.push(ops::draw(logits.clone(), self.dice(wanted, count)));
+        if layout.draws {
+            let dice = layout.dice(wanted, later, count, &self.device);
+            columns.push(ops::draw(logits, dice));
         }
-        let numbers = Tensor::cat(columns, 1);
-        let width = numbers.dims()[1];
-        let numbers = floats(numbers);
-        let mut judged = Vec::with_capacity(wanted.len());
-        for (at, (wanted, row)) in wanted.iter().zip(numbers.chunks_exact(width)).enumerate() {
-            let log_sum_exp = row[0];
-            if !log_sum_exp.is_finite() {
-                tracing::error!("the log-sum-exp of a row of logits is {log_sum_exp}");
-                return Err(Error::NotFinite);
-            }
-            let (tops, rest) = (&row[1..=k], &row[1 + k..]);
-            let (ids, rest) = rest.split_at(k);
-            let own_k = wanted.top_k.min(k);
-            let next = wanted.choose.map(|(how, number)| {
-                let (id, logit) = match how {
-                    _ if dice(wanted).is_some() => (rest[1], rest[2]),
-                    Choose::Sample { temperature, .. } if temperature > 0.0 => {
-                        // A nucleus needs the whole row in order: it is cut out on the host.
-                        let row = floats(logits.clone().narrow(0, at, 1));
-                        return sample::choose(&row, log_sum_exp, how, number);
-                    }
-                    _ => (ids[0], tops[0]),
-                };
-                (id as u32, logit - log_sum_exp)
-            });
-            judged.push(Judged {
-                output: output(log_sum_exp, &tops[..own_k], &ids[..own_k], rest[0]),
-                next,
-            });
-        }
-        Ok(judged)
+        Tensor::cat(columns, 1)
     }
 
     /// The rows of `x` that are wanted, filled up to a bucket.
@@ -111,42 +141,5 @@ impl DeviceNets {
         index.resize(count, index[0]);
         let index = Tensor::<1, Int>::from_data(TensorData::new(index, [count]), &self.device);
         x.select(0, index)
-    }
-
-    /// Temperature and uniform number of each place; those that draw nothing get some.
-    fn dice(&self, wanted: &[Wanted], count: usize) -> Tensor<2> {
-        let mut all: Vec<f32> = wanted
-            .iter()
-            .flat_map(|w| dice(w).unwrap_or([1.0, 0.0]))
-            .collect();
-        all.resize(2 * count, 1.0);
-        let data = TensorData::new(all, [count, 2]);
-        Tensor::from_data(data, (&self.device, DType::F32))
-    }
-}
-
-/// Temperature and uniform number of a draw that the device makes: one from the whole softmax.
-fn dice(wanted: &Wanted) -> Option<[f32; 2]> {
-    match wanted.choose {
-        Some((
-            Choose::Sample {
-                temperature,
-                top_p,
-                seed,
-            },
-            number,
-        )) if temperature > 0.0 && top_p >= 1.0 => {
-            Some([temperature, sample::uniform(seed, number) as f32])
-        }
-        _ => None,
-    }
-}
-
-fn output(log_sum_exp: f32, logits: &[f32], ids: &[f32], value: f32) -> Output {
-    Output {
-        tokens: ids.iter().map(|&id| id as u32).collect(),
-        log_probs: logits.iter().map(|x| x - log_sum_exp).collect(),
-        log_sum_exp,
-        value,
     }
 }

@@ -153,14 +153,25 @@ impl Paths {
         }
         let count = firsts.len();
         firsts.extend(counts);
-        let mut both: Vec<u32> = tokens.iter().map(|t| t.0).collect();
-        both.extend(tokens.iter().map(|t| t.1));
         Paths {
             slots: indices(slots, [rows.len(), longest], device),
-            tokens: indices(both, [2, tokens.len()], device),
+            tokens: Self::tokens(tokens, device),
             blocks: indices(firsts, [2, count], device),
             tile,
         }
+    }
+
+    /// The same rows with other tokens, as many from each row in the same order.
+    pub fn moved(&self, tokens: &[(u32, u32)], device: &Device) -> Paths {
+        Paths {
+            tokens: Self::tokens(tokens, device),
+            ..self.clone()
+        }
+    }
+
+    fn tokens(tokens: &[(u32, u32)], device: &Device) -> Tensor<2, Int> {
+        let both = tokens.iter().map(|t| t.0).chain(tokens.iter().map(|t| t.1));
+        indices(both.collect(), [2, tokens.len()], device)
     }
 }
 
