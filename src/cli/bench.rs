@@ -35,6 +35,10 @@ pub(super) struct Args {
     /// Steps that an accelerator runs before their tokens are read back.
     #[arg(long, default_value_t = engine::Params::default().queued_steps, value_parser = at_least_one)]
     queued_steps: usize,
+    /// Whether an accelerator captures its steps and replays them: off, auto (where the hardware does) or
+    /// always.
+    #[arg(long, value_enum, default_value_t = common::Replayed::Off)]
+    graphs: common::Replayed,
     /// Whose questions are searched: countdown or arithmetic.
     #[arg(long, value_enum, default_value_t = Questions::Countdown)]
     task: Questions,
@@ -118,6 +122,7 @@ fn subject(args: &Args) -> Result<Subject> {
         weights: args.weights.into(),
         max_rows: args.rows.max(engine::Params::default().max_rows),
         queued_steps: args.queued_steps,
+        graphs: args.graphs.into(),
         ..engine::Params::default()
     };
     let kind = match args.task {

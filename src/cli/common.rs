@@ -1,7 +1,7 @@
 //! What several verbs share.
 
 use super::table;
-use crate::engine::{Engine, Weights};
+use crate::engine::{Engine, Graphs, Weights};
 use crate::evaluate;
 use crate::iterate::{Outcome, Run};
 use crate::model::{self, Checkpoint, Source, Tokenizer, Value, ValueHead};
@@ -62,6 +62,24 @@ impl From<Stored> for Weights {
             Stored::Auto => Weights::Auto,
             Stored::F32 => Weights::F32,
             Stored::Bf16 => Weights::Bf16,
+        }
+    }
+}
+
+/// Whether steps are captured and replayed, as an argument.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum Replayed {
+    Off,
+    Auto,
+    Always,
+}
+
+impl From<Replayed> for Graphs {
+    fn from(replayed: Replayed) -> Graphs {
+        match replayed {
+            Replayed::Off => Graphs::Off,
+            Replayed::Auto => Graphs::Auto,
+            Replayed::Always => Graphs::Always,
         }
     }
 }

@@ -20,6 +20,7 @@ mod sample;
 mod tests;
 mod thread;
 
+pub use device::Graphs;
 pub use handle::{Engine, EngineHandle, Error, Session};
 pub use machine::Machine;
 pub use meter::{Load, Meter};
@@ -102,6 +103,11 @@ pub struct Params {
     /// goes on unseen, which wastes up to this many tokens less one; a request that arrives waits as
     /// long. 1 reads after every step; the replies are the same. Default 4.
     pub queued_steps: usize,
+    /// On an accelerator, whether steps of single tokens are captured as CUDA graphs and replayed as one
+    /// launch: `"off"`; `"auto"` where the device replays in hardware; `"always"` also where it only runs
+    /// the step again, which gains nothing. Each shape of a step that comes often gets a graph, which
+    /// holds memory for its intermediate results. Default `"off"`.
+    pub graphs: Graphs,
 }
 
 impl Default for Params {
@@ -113,6 +119,7 @@ impl Default for Params {
             weights: Weights::Auto,
             linger_us: 300,
             queued_steps: 4,
+            graphs: Graphs::Off,
         }
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn decode(
         batch.paths.push(row.path());
         wanted.push(row.wanted(index));
     }
-    let numbers = nets.decode(&batch, &left, pool.touched(), &wanted);
+    let numbers = nets.decode(&batch, &left, pool.touched(), &wanted)?;
     let mut done = Done {
         finished: vec![false; rows.len()],
         forwarded: 0,

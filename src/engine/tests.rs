@@ -1,6 +1,8 @@
 //! Keys and values on a device, through the operations for one, against those in main memory.
 
-use super::{Choose, Engine, Finish, Generate, Load, Output, Params, Place, Reply, Request};
+use super::{
+    Choose, Engine, Finish, Generate, Graphs, Load, Output, Params, Place, Reply, Request,
+};
 use crate::model::{Architecture, Config, Decoder, HeadKind, Value, ValueHead};
 use burn::tensor::{DType, Device};
 use std::sync::Arc;
@@ -27,6 +29,18 @@ fn decoder(device: &Device) -> Decoder {
     let mut decoder = Decoder::init(&config, 5, device);
     decoder.head = decoder.head.map(|head| head.map(|t| t.mul_scalar(40.0)));
     decoder
+}
+
+/// The GPUs behind the APIs that are built in and find a driver.
+fn gpus() -> Vec<Device> {
+    let open = |api| match crate::model::device::open(api) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            eprintln!("not tested through {api}: {error}");
+            None
+        }
+    };
+    ["wgpu", "cuda"].into_iter().filter_map(open).collect()
 }
 
 fn decode(place: Place, device: &Device) -> Vec<Reply> {
@@ -77,10 +91,8 @@ fn both_places_of_keys_and_values_give_the_same_texts() {
         }
     };
     agree(decode(Place::Device(DType::F32), &Device::flex()));
-    #[cfg(feature = "wgpu")]
-    match crate::model::device::open("wgpu") {
-        Ok(device) => agree(decode(Place::Device(DType::F32), &device)),
-        Err(error) => eprintln!("not tested on a GPU: {error}"),
+    for device in gpus() {
+        agree(decode(Place::Device(DType::F32), &device));
     }
 }
 
@@ -131,7 +143,7 @@ fn value(device: &Device) -> Value {
 fn replies(
     place: Place,
     device: &Device,
-    queued_steps: usize,
+    (queued_steps, graphs): (usize, Graphs),
     requests: &[Request],
 ) -> (Vec<(Reply, Output)>, Load) {
     let most = |r: &Request| {
@@ -143,6 +155,7 @@ fn replies(
     let slots = requests.iter().map(most).sum::<usize>();
     let params = Params {
         queued_steps,
+        graphs,
         kv_slots: slots + requests.len(),
         ..Params::default()
     };
@@ -183,6 +196,10 @@ fn replies(
     })
 }
 
+/// Which product a device picks depends on the number of rows, and with it the last digits. Rows enter as
+/// they come, and in a queue those at their end stay.
+const NEAR: f32 = 1e-5;
+
 /// The same tokens and ends, and the same numbers give or take `tolerance`.
 fn same(found: &[(Reply, Output)], expected: &[(Reply, Output)], tolerance: f32) {
     let near = |a: &[f32], b: &[f32]| {
@@ -209,7 +226,10 @@ fn same(found: &[(Reply, Output)], expected: &[(Reply, Output)], tolerance: f32)
 
 #[test]
 fn queued_steps_change_no_reply() {
-    let run = |device: &Device, steps| replies(Place::Device(DType::F32), device, steps, &rows());
+    let run = |device: &Device, steps| {
+        let how = (steps, Graphs::Off);
+        replies(Place::Device(DType::F32), device, how, &rows())
+    };
     let device = Device::flex();
     let (plain, load) = run(&device, 1);
     for finish in [Finish::Stop, Finish::Length] {
@@ -218,20 +238,15 @@ fn queued_steps_change_no_reply() {
     }
     for steps in [2, 4, 8, 64] {
         let (queued, queued_load) = run(&device, steps);
-        same(&queued, &plain, 0.0);
+        same(&queued, &plain, NEAR);
         assert_eq!(queued_load.tokens, load.tokens);
     }
-    #[cfg(feature = "wgpu")]
-    match crate::model::device::open("wgpu") {
-        Ok(device) => {
-            let (one, _) = run(&device, 1);
-            // Which product the device picks depends on the number of rows.
-            same(&one, &plain, 1e-4);
-            for steps in [4, 8] {
-                same(&run(&device, steps).0, &one, 1e-5);
-            }
+    for device in gpus() {
+        let (one, _) = run(&device, 1);
+        same(&one, &plain, 1e-4);
+        for steps in [4, 8] {
+            same(&run(&device, steps).0, &one, NEAR);
         }
-        Err(error) => eprintln!("not tested on a GPU: {error}"),
     }
 }
 
@@ -239,8 +254,10 @@ fn queued_steps_change_no_reply() {
 fn a_nucleus_which_the_host_cuts_is_the_same_beside_queues() {
     let device = Device::flex();
     let mut requests = rows();
-    let run =
-        |steps, requests: &[Request]| replies(Place::Device(DType::F32), &device, steps, requests);
+    let run = |steps, requests: &[Request]| {
+        let how = (steps, Graphs::Off);
+        replies(Place::Device(DType::F32), &device, how, requests).0
+    };
     if let Some(generate) = &mut requests[4].generate {
         generate.choose = Choose::Sample {
             temperature: 1.0,
@@ -248,7 +265,7 @@ fn a_nucleus_which_the_host_cuts_is_the_same_beside_queues() {
             seed: 3,
         };
     }
-    same(&run(8, &requests).0, &run(1, &requests).0, 0.0);
+    same(&run(8, &requests), &run(1, &requests), NEAR);
 }
 
 /// Four steps run although the row stops in the second: that is what a queue is.
@@ -259,7 +276,8 @@ fn a_row_goes_on_unseen_within_a_queue() {
     request.tokens.truncate(1);
     let run = |steps, request: &Request| {
         let requests = std::slice::from_ref(request);
-        replies(Place::Device(DType::F32), &device, steps, requests)
+        let how = (steps, Graphs::Off);
+        replies(Place::Device(DType::F32), &device, how, requests)
     };
     let free = run(1, &request).0.swap_remove(0).0;
     let second = free.generated[1];
@@ -269,10 +287,33 @@ fn a_row_goes_on_unseen_within_a_queue() {
     // Twice over, and one step each time for the question after it.
     for (queued, steps) in [(1, 2), (4, 4), (8, 8)] {
         let (replies, load) = run(queued, &request);
+        // One row is alone in every step: nothing differs by a bit.
+        same(&replies, &run(1, &request).0, 0.0);
         assert_eq!(replies[0].0.generated, free.generated[..2]);
         assert_eq!(replies[0].0.slots.len(), 2);
         assert_eq!(load.steps, 2 * (steps + 1));
         assert_eq!(load.tokens, 2 * (2 + 1));
+    }
+}
+
+/// What a replay is given and leaves, where the device runs the step again instead.
+#[test]
+fn captured_steps_change_no_reply() {
+    let compare = |device: &Device| {
+        let run = |steps, graphs| {
+            let place = Place::Device(DType::F32);
+            replies(place, device, (steps, graphs), &rows()).0
+        };
+        let plain = run(1, Graphs::Off);
+        for steps in [1, 4] {
+            for graphs in [Graphs::Auto, Graphs::Always] {
+                same(&run(steps, graphs), &plain, NEAR);
+            }
+        }
+    };
+    compare(&Device::flex());
+    for device in gpus() {
+        compare(&device);
     }
 }
 

@@ -101,14 +101,16 @@ impl Worker {
         shared: Arc<Shared>,
         inbox: Receiver<Message>,
     ) -> Worker {
+        let nets = match place {
+            Place::Host { bf16 } => Nets::Host(Box::new(HostNets::new(policy, value, bf16))),
+            Place::Device(dtype) => {
+                let nets = DeviceNets::new(policy, value, dtype, params.graphs);
+                Nets::Device(Box::new(nets))
+            }
+        };
         Worker {
             params,
-            nets: match place {
-                Place::Host { bf16 } => Nets::Host(Box::new(HostNets::new(policy, value, bf16))),
-                Place::Device(dtype) => {
-                    Nets::Device(Box::new(DeviceNets::new(policy, value, dtype)))
-                }
-            },
+            nets,
             pool: SlotPool::new(capacity),
             waiting: VecDeque::new(),
             active: Vec::new(),

@@ -2,11 +2,11 @@
 //! pass of one step.
 
 use super::cache::DeviceCache;
-use crate::engine::batch::Batch;
-use crate::kernels::ops::{self, Paths};
+use super::step::Step;
+use crate::kernels::ops;
 use crate::model::decoder::Projection;
 use crate::model::{Config, Decoder, Rope};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// Positions that the table of angles starts with.
 const POSITIONS: usize = 512;
@@ -37,139 +37,6 @@ struct Layer {
     mlp_norm: Tensor<1>,
     gate_up: Tensor<2>,
     down: Tensor<2>,
-}
-
-/// A step as tensors, its tokens filled up to a bucket.
-pub struct Step {
-    tokens: Tensor<1, Int>,
-    /// `[2, tokens]`: positions and slots.
-    places: Tensor<2, Int>,
-    paths: Paths,
-    positions: usize,
-}
-
-/// The number of rows that a step of `n` is filled up to, so that kernels see few shapes: powers of
-/// two up to 64, then multiples of 64.
-pub fn bucket(n: usize) -> usize {
-    match n {
-        0..=64 => n.max(1).next_power_of_two(),
-        _ => n.next_multiple_of(64),
-    }
-}
-
-/// Where the tokens of a step stand: positions, own slots, and each token's row with the number of
-/// slots that it sees.
-#[derive(Default)]
-struct Places {
-    positions: Vec<u32>,
-    own: Vec<u32>,
-    seen: Vec<(u32, u32)>,
-}
-
-impl Places {
-    fn push(&mut self, row: usize, position: usize, own: u32) {
-        self.positions.push(position as u32);
-        self.own.push(own);
-        self.seen.push((row as u32, position as u32 + 1));
-    }
-
-    /// Fills up to `filled` tokens: each is a row of its own behind `rows`, and sees nobody's slot.
-    fn fill(&mut self, rows: usize, filled: usize) {
-        for extra in 0..filled - self.own.len() {
-            self.push(rows + extra, 0, 0);
-        }
-    }
-
-    /// Positions that the table of angles must have.
-    fn longest(&self) -> usize {
-        self.positions.iter().max().map_or(0, |&p| p as usize + 1)
-    }
-
-    fn tensor(&self, device: &Device) -> Tensor<2, Int> {
-        let both = [self.positions.as_slice(), &self.own].concat();
-        ops::indices(both, [2, self.own.len()], device)
-    }
-}
-
-impl Step {
-    pub fn new(batch: &Batch, device: &Device) -> Step {
-        let filled = bucket(batch.len());
-        let mut places = Places::default();
-        for (i, &row) in batch.rows.iter().enumerate() {
-            let position = batch.positions[i];
-            places.push(
-                row,
-                position,
-                DeviceCache::place(batch.paths[row][position]),
-            );
-        }
-        places.fill(batch.paths.len(), filled);
-        Step {
-            tokens: tokens(batch, filled, device),
-            places: places.tensor(device),
-            paths: paths(batch, filled, &places.seen, device),
-            positions: places.longest(),
-        }
-    }
-
-    /// The steps of a decode: token `i` of `batch` is row `i`, which goes on for `left[i]` steps and has
-    /// the slots for them. Then it fills its place in the step: it sees what it saw last and writes to
-    /// nobody's slot. Every step has the tokens of the first, until [`Step::follow`].
-    pub fn decode(batch: &Batch, left: &[usize], device: &Device) -> Vec<Step> {
-        let filled = bucket(batch.len());
-        let count = left.iter().copied().max().unwrap_or(0);
-        let mut steps: Vec<Step> = Vec::with_capacity(count);
-        for number in 0..count {
-            let mut places = Places::default();
-            for (row, (&first, &left)) in batch.positions.iter().zip(left).enumerate() {
-                let position = first + number.min(left - 1);
-                let own = match number < left {
-                    true => DeviceCache::place(batch.paths[row][position]),
-                    false => 0,
-                };
-                places.push(row, position, own);
-            }
-            places.fill(batch.paths.len(), filled);
-            let (tokens, paths) = match steps.first() {
-                None => (
-                    tokens(batch, filled, device),
-                    paths(batch, filled, &places.seen, device),
-                ),
-                Some(first) => (
-                    first.tokens.clone(),
-                    first.paths.moved(&places.seen, device),
-                ),
-            };
-            steps.push(Step {
-                tokens,
-                places: places.tensor(device),
-                paths,
-                positions: places.longest(),
-            });
-        }
-        steps
-    }
-
-    /// Goes on with `tokens`, those that the step before it chose.
-    pub fn follow(&mut self, tokens: Tensor<1, Int>) {
-        self.tokens = tokens;
-    }
-}
-
-/// The tokens of a batch, filled up.
-fn tokens(batch: &Batch, filled: usize, device: &Device) -> Tensor<1, Int> {
-    let mut tokens: Vec<i32> = batch.tokens.iter().map(|&t| t as i32).collect();
-    tokens.resize(filled, 0);
-    Tensor::from_data(TensorData::new(tokens, [filled]), device)
-}
-
-/// The slots of a batch's rows and of what fills it up, which is nobody's slot.
-fn paths(batch: &Batch, filled: usize, seen: &[(u32, u32)], device: &Device) -> Paths {
-    let places = |path: &&[u32]| path.iter().map(|&slot| DeviceCache::place(slot)).collect();
-    let mut paths: Vec<Vec<u32>> = batch.paths.iter().map(places).collect();
-    paths.resize(paths.len() + filled - batch.len(), vec![0]);
-    let rows: Vec<&[u32]> = paths.iter().map(Vec::as_slice).collect();
-    Paths::new(&rows, seen, device)
 }
 
 impl DeviceNet {
@@ -211,13 +78,21 @@ impl DeviceNet {
         }
     }
 
-    /// Final hidden states of a step's tokens, those that fill it up included: `[tokens, hidden]`.
-    pub fn forward(&mut self, step: &Step, slots: usize) -> Tensor<2> {
-        self.cache.grow(slots);
-        if step.positions > self.angles.dims()[0] {
-            let positions = step.positions.next_power_of_two();
+    /// Makes room for `slots` slots and a table for `positions` positions. True where a tensor moved, so
+    /// that what was captured with the old one is void.
+    pub fn make_room(&mut self, slots: usize, positions: usize) -> bool {
+        let grown = self.cache.grow(slots);
+        let longer = positions > self.angles.dims()[0];
+        if longer {
+            let positions = positions.next_power_of_two();
             self.angles = angles(&self.rope, positions, &self.angles.device());
         }
+        grown || longer
+    }
+
+    /// Final hidden states of a step's tokens, those that fill it up included: `[tokens, hidden]`. There
+    /// must be room for it.
+    pub fn forward(&mut self, step: &Step) -> Tensor<2> {
         let epsilon = self.config.rms_norm_eps as f32;
         let heads = self.config.num_attention_heads;
         let mut x = self.embedding.clone().select(0, step.tokens.clone());

@@ -5,11 +5,11 @@ use crate::engine::handle::Error;
 use crate::engine::request::{Choose, Output};
 use crate::engine::sample;
 use crate::model::layout::floats;
-use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 /// The columns of a wanted place: log-sum-exp, `k` logits by descending value, their ids, the value and,
 /// where any place draws, a draw and its logit.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Layout {
     pub k: usize,
     pub draws: bool,
@@ -29,42 +29,40 @@ impl Layout {
         2 + 2 * self.k + if self.draws { 2 } else { 0 }
     }
 
-    /// Temperature and uniform number of `count` places, `later` draws on; those that draw nothing get
-    /// some.
-    pub fn dice(&self, wanted: &[Wanted], later: u64, count: usize, device: &Device) -> Tensor<2> {
-        let mut all: Vec<f32> = wanted
-            .iter()
-            .flat_map(|w| dice(w, later).unwrap_or([1.0, 0.0]))
-            .collect();
-        all.resize(2 * count, 1.0);
-        Tensor::from_data(TensorData::new(all, [count, 2]), (device, DType::F32))
-    }
-
-    /// Which of `count` places draw, where some do: `[count, 1]`.
-    pub fn drawing(
+    /// Of each of `count` places its temperature, its uniform number `later` draws on, and 1 where it
+    /// draws at all, else 0: `[count, 3]`; `None` where no place draws.
+    pub fn dice(
         &self,
         wanted: &[Wanted],
+        later: u64,
         count: usize,
         device: &Device,
-    ) -> Option<Tensor<2, Bool>> {
-        let mut which: Vec<bool> = wanted.iter().map(|w| dice(w, 0).is_some()).collect();
-        which.resize(count, false);
-        let which = || Tensor::from_data(TensorData::new(which, [count, 1]), device);
-        self.draws.then(which)
+    ) -> Option<Tensor<2>> {
+        if !self.draws {
+            return None;
+        }
+        let mut all = Vec::with_capacity(3 * count);
+        for place in 0..count {
+            let dice = wanted.get(place).and_then(|w| dice(w, later));
+            all.extend(dice.map_or([1.0, 0.0, 0.0], |[t, u]| [t, u, 1.0]));
+        }
+        let data = TensorData::new(all, [count, 3]);
+        Some(Tensor::from_data(data, (device, DType::F32)))
     }
 
     /// The tokens that were chosen, `[count]`, from `numbers` `[count, width]`: the draw of those places
-    /// that `drawing` names, else the most probable.
+    /// that draw by `dice`, else the most probable.
     pub fn chosen(
         &self,
         numbers: &Tensor<2>,
-        drawing: Option<&Tensor<2, Bool>>,
+        dice: Option<&Tensor<2>>,
         vocab: usize,
     ) -> Tensor<1, Int> {
         let column = |at| numbers.clone().narrow(1, at, 1);
         let mut ids = column(1 + self.k);
-        if let Some(drawing) = drawing {
-            ids = ids.mask_where(drawing.clone(), column(2 + 2 * self.k));
+        if let Some(dice) = dice {
+            let draws = dice.clone().narrow(1, 2, 1).greater_elem(0.5);
+            ids = ids.mask_where(draws, column(2 + 2 * self.k));
         }
         // Logits that are no numbers have no largest: the row fails when it is read.
         let [count, _] = ids.dims();

@@ -57,6 +57,12 @@ pub trait Ops: Backend {
 
     /// See [`draw`].
     fn draw(logits: FloatTensor<Self>, dice: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`overwrite`].
+    fn overwrite(into: FloatTensor<Self>, from: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`overwrite_ints`].
+    fn overwrite_ints(into: IntTensor<Self>, from: IntTensor<Self>) -> IntTensor<Self>;
 }
 
 /// `x + delta`, and that sum's RMS norm times `weight`: the residual stream `[n, width]` in f32, what a
@@ -127,7 +133,16 @@ impl Paths {
     /// kernels see few shapes.
     pub fn new(rows: &[&[u32]], tokens: &[(u32, u32)], device: &Device) -> Paths {
         let longest = rows.iter().map(|r| r.len()).max().unwrap_or(0).max(1);
-        let longest = longest.next_multiple_of(64);
+        Self::with_room(rows, tokens, longest.next_multiple_of(64), device)
+    }
+
+    /// As [`Paths::new`], with lists padded to `longest` slots.
+    pub fn with_room(
+        rows: &[&[u32]],
+        tokens: &[(u32, u32)],
+        longest: usize,
+        device: &Device,
+    ) -> Paths {
         let mut slots = Vec::with_capacity(rows.len() * longest);
         for row in rows {
             slots.extend_from_slice(row);
@@ -226,5 +241,26 @@ pub fn draw(logits: Tensor<2>, dice: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as Ops>::draw(
         logits.into_dispatch(),
         dice.into_dispatch(),
+    ))
+}
+
+/// Writes the numbers of `from` over those of `into`, of the same shape and type, and returns them. On a
+/// GPU they are written in place whoever else holds `into`, as a captured graph does; on the host the
+/// result is another tensor.
+pub fn overwrite<const D: usize>(into: Tensor<D>, from: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as Ops>::overwrite(
+        into.into_dispatch(),
+        from.into_dispatch(),
+    ))
+}
+
+/// [`overwrite`] for indices.
+pub fn overwrite_ints<const D: usize>(
+    into: Tensor<D, Int>,
+    from: Tensor<D, Int>,
+) -> Tensor<D, Int> {
+    Tensor::from_dispatch(<Dispatch as Ops>::overwrite_ints(
+        into.into_dispatch(),
+        from.into_dispatch(),
     ))
 }
