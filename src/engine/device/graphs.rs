@@ -132,8 +132,8 @@ impl Recorder {
         captured.last_used = self.replays;
         captured.inputs.borrow_mut().refresh(inputs);
         // Safety: weights, keys and values are alive and where they were, or `clear` was called; inputs
-        // are held here and outputs by the graph. This thread alone uses the device, so that inputs,
-        // replay and reads are in order on one stream.
+        // are held here and outputs by the graph. No other thread writes to any of them, and this one
+        // refreshes, replays and reads in order on one stream.
         let (numbers, tokens) = unsafe { captured.graph.replay() };
         Ok(Some((own(numbers), own_ints(tokens))))
     }
