@@ -21,17 +21,20 @@ import search
 class Decoder:
     """A Qwen2 decoder over a pool of slots."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, device, dtype):
         self.config = json.load(open(f"{directory}/config.json"))
         c = self.config
+        c.setdefault("head_dim", c["hidden_size"] // c["num_attention_heads"])
+        self.device, self.dtype = device, dtype
         weights = load_file(f"{directory}/model.safetensors")
-        self.embedding = weights["model.embed_tokens.weight"].float()
-        self.norm = weights["model.norm.weight"].float()
-        self.head = weights.get("lm_head.weight", self.embedding).float()
+        weights = {k: v.to(device, dtype) for k, v in weights.items()}
+        self.embedding = weights["model.embed_tokens.weight"]
+        self.norm = weights["model.norm.weight"]
+        self.head = weights.get("lm_head.weight", self.embedding)
         self.layers = []
         for i in range(c["num_hidden_layers"]):
             prefix = f"model.layers.{i}."
-            layer = {k[len(prefix):]: v.float() for k, v in weights.items() if k.startswith(prefix)}
+            layer = {k[len(prefix):]: v for k, v in weights.items() if k.startswith(prefix)}
             parts = [f"self_attn.{p}_proj" for p in "qkv"]
             layer["qkv"] = torch.cat([layer[f"{p}.weight"] for p in parts])
             layer["qkv_bias"] = torch.cat([layer[f"{p}.bias"] for p in parts])
@@ -40,7 +43,7 @@ class Decoder:
         half = c["head_dim"] // 2
         inverse = c["rope_theta"] ** -(torch.arange(half) / half)
         angles = torch.outer(torch.arange(c["max_position_embeddings"]), inverse)
-        self.cos, self.sin = angles.cos(), angles.sin()
+        self.cos, self.sin = angles.cos().to(device, dtype), angles.sin().to(device, dtype)
         self.slots, self.free = 0, 0
         self.keys, self.values = None, None
 
@@ -49,7 +52,8 @@ class Decoder:
             c, old = self.config, self.free
             self.slots = max(2 * self.slots, self.free + count, 4096)
             shape = (self.slots, c["num_key_value_heads"], c["head_dim"])
-            fresh = [[torch.zeros(shape) for _ in self.layers] for _ in range(2)]
+            place = {"device": self.device, "dtype": self.dtype}
+            fresh = [[torch.zeros(shape, **place) for _ in self.layers] for _ in range(2)]
             for new, present in zip(fresh, (self.keys, self.values)):
                 for buffer, before in zip(new, present or []):
                     buffer[:old] = before[:old]
@@ -58,13 +62,17 @@ class Decoder:
         return torch.arange(first, first + count)
 
     def rms(self, x, weight):
-        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.config["rms_norm_eps"]) * weight
+        x = x.float()
+        x = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.config["rms_norm_eps"])
+        return x.to(self.dtype) * weight
 
     @torch.inference_mode()
     def forward(self, tokens, positions, own, seen, mask):
         """Hidden states of single tokens that write `own` and see `seen`, `[n, t]`, under `mask`."""
         c = self.config
         heads, kv, d = c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"]
+        tokens, positions, own, seen, mask = (
+            x.to(self.device) for x in (tokens, positions, own, seen, mask))
         n, x = len(tokens), self.embedding[tokens]
         cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
         for index, layer in enumerate(self.layers):
@@ -86,7 +94,7 @@ class Decoder:
 
     @torch.inference_mode()
     def top(self, hidden, k):
-        p = F.linear(hidden, self.head).softmax(-1)
+        p = F.linear(hidden, self.head).float().softmax(-1)
         probabilities, tokens = p.topk(min(k, p.shape[-1]))
         return tokens.tolist(), probabilities.tolist()
 
@@ -142,9 +150,9 @@ class SeedTree(search.Tree):
         self.model, self.prompt = model, prompt
 
     def encode(self, node, top_k, min_prior):
-        ids = torch.tensor([self.prompt + node.solution()])
+        ids = torch.tensor([self.prompt + node.solution()], device=self.model.device)
         self.forwarded += ids.shape[1]
-        probabilities, tokens = self.model(ids).logits[0, -1].softmax(-1).topk(top_k)
+        probabilities, tokens = self.model(ids).logits[0, -1].float().softmax(-1).topk(top_k)
         node.expand(tokens.tolist(), probabilities.tolist(), min_prior)
 
     def play(self, node):
@@ -152,8 +160,9 @@ class SeedTree(search.Tree):
             return self.result(node)
         prefix = self.prompt + node.solution()
         text = self.model.generate(
-            torch.tensor([prefix]), do_sample=False, max_new_tokens=self.limit - node.depth,
-            pad_token_id=0, attention_mask=torch.ones(1, len(prefix), dtype=torch.long))
+            torch.tensor([prefix], device=self.model.device), do_sample=False, pad_token_id=0,
+            max_new_tokens=self.limit - node.depth,
+            attention_mask=torch.ones(1, len(prefix), dtype=torch.long, device=self.model.device))
         solution = text[0, len(self.prompt):].tolist()
         self.forwarded += text.shape[1] - 1
         right = solution[-1] in self.stop and self.grade(solution)
@@ -192,9 +201,12 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed-pipeline", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
+    dtype = getattr(torch, args.dtype)
     tokenizer = Tokenizer.from_file(f"{args.model}/tokenizer.json")
     prompts = [json.loads(line) for line in open(args.prompts)][:args.questions]
     eos = json.load(open(f"{args.model}/config.json"))["eos_token_id"]
@@ -207,9 +219,9 @@ def main():
     repeats = []
     if args.seed_pipeline:
         from transformers import AutoModelForCausalLM
-        model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
+        model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).eval().to(args.device)
     else:
-        decoder = Decoder(args.model)
+        decoder = Decoder(args.model, args.device, dtype)
     for _ in range(args.repeats):
         start = time.perf_counter()
         if args.seed_pipeline:

@@ -30,8 +30,15 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 5, value_parser = at_least_one)]
     repeats: usize,
     /// How weights are held: auto is bf16 on an accelerator that computes in it, else f32.
-    #[arg(long, value_enum, default_value_t = Stored::Auto)]
-    weights: Stored,
+    #[arg(long, value_enum, default_value_t = common::Stored::Auto)]
+    weights: common::Stored,
+    /// Steps that an accelerator runs before their tokens are read back.
+    #[arg(long, default_value_t = engine::Params::default().queued_steps, value_parser = at_least_one)]
+    queued_steps: usize,
+    /// Whether an accelerator captures its steps and replays them: off, auto (where the hardware does) or
+    /// always.
+    #[arg(long, value_enum, default_value_t = common::Replayed::Off)]
+    graphs: common::Replayed,
     /// Whose questions are searched: countdown or arithmetic.
     #[arg(long, value_enum, default_value_t = Questions::Countdown)]
     task: Questions,
@@ -54,13 +61,6 @@ pub(super) struct Args {
     /// Print a JSON object; with a single figure, that figure's.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Stored {
-    Auto,
-    F32,
-    Bf16,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -119,12 +119,10 @@ fn subject(args: &Args) -> Result<Subject> {
     let device = crate::model::device::open(&args.device).into_diagnostic()?;
     let device = (args.device.as_str(), device);
     let engine = engine::Params {
-        weights: match args.weights {
-            Stored::Auto => Weights::Auto,
-            Stored::F32 => Weights::F32,
-            Stored::Bf16 => Weights::Bf16,
-        },
+        weights: args.weights.into(),
         max_rows: args.rows.max(engine::Params::default().max_rows),
+        queued_steps: args.queued_steps,
+        graphs: args.graphs.into(),
         ..engine::Params::default()
     };
     let kind = match args.task {

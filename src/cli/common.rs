@@ -1,7 +1,7 @@
 //! What several verbs share.
 
 use super::table;
-use crate::engine::Engine;
+use crate::engine::{Engine, Graphs, Weights};
 use crate::evaluate::{self, Sizes};
 use crate::iterate::{Outcome, Run};
 use crate::model::{self, Checkpoint, Source, Tokenizer, Value, ValueHead};
@@ -46,6 +46,42 @@ impl RecipeArgs {
 
     pub fn open_device(&self) -> Result<Device> {
         model::device::open(&self.device).into_diagnostic()
+    }
+}
+
+/// How weights are held, as an argument.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum Stored {
+    Auto,
+    F32,
+    Bf16,
+}
+
+impl From<Stored> for Weights {
+    fn from(stored: Stored) -> Weights {
+        match stored {
+            Stored::Auto => Weights::Auto,
+            Stored::F32 => Weights::F32,
+            Stored::Bf16 => Weights::Bf16,
+        }
+    }
+}
+
+/// Whether steps are captured and replayed, as an argument.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum Replayed {
+    Off,
+    Auto,
+    Always,
+}
+
+impl From<Replayed> for Graphs {
+    fn from(replayed: Replayed) -> Graphs {
+        match replayed {
+            Replayed::Off => Graphs::Off,
+            Replayed::Auto => Graphs::Auto,
+            Replayed::Always => Graphs::Always,
+        }
     }
 }
 

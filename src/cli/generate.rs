@@ -1,6 +1,6 @@
 //! `tokenzero generate`.
 
-use super::common;
+use super::{common, follow};
 use crate::engine::{Choose, Draft, Engine, Generate, Params, Request};
 use crate::model::{Checkpoint, Config, Tokenizer, Value, load_value};
 use crate::search::{GuidedParams, Policy};
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The question. Models with a chat template get it as the user's turn.
-    #[arg(required_unless_present = "prompts", conflicts_with = "prompts")]
+    #[arg(required_unless_present_any = ["prompts", "follow"], conflicts_with = "prompts")]
     question: Option<String>,
     /// Model directory in Hugging Face layout, or a checkpoint of a run.
     #[arg(long)]
@@ -23,6 +23,14 @@ pub(super) struct Args {
     /// JSONL with the field `prompt`; one answer a line, in the order of the file.
     #[arg(long)]
     prompts: Option<PathBuf>,
+    /// JSONL with `tokens` and `follow`, lists of token ids: print for each token of `follow` what the
+    /// model finds most probable in its place, a JSON object a line, and generate nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["question", "prompts", "simulations"])]
+    follow: Option<PathBuf>,
+    /// Tokens that are printed for each place of `--follow`.
+    #[arg(long, requires = "follow", default_value_t = 5,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    top: u16,
     /// Take prompts as they are, without a chat template.
     #[arg(long)]
     raw: bool,
@@ -50,6 +58,9 @@ pub(super) struct Args {
     /// Forward up to this many tokens along that followed the same words before; the answer is the same.
     #[arg(long, default_value_t = 0, conflicts_with = "simulations")]
     draft_tokens: usize,
+    /// How weights are held: auto is bf16 on an accelerator that computes in it, else f32.
+    #[arg(long, value_enum, default_value_t = common::Stored::Auto)]
+    weights: common::Stored,
     /// Where to compute: cpu, cuda, cuda:N or wgpu.
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -78,6 +89,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         ));
     }
     let prompts = prompts(&args)?;
+    let texts = args.follow.as_deref().map(follow::read).transpose()?;
     let device = crate::model::device::open(&args.device).into_diagnostic()?;
     let checkpoint = Checkpoint::load(&args.model, &device).into_diagnostic()?;
     let mut value = checkpoint.value;
@@ -94,11 +106,18 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let tokenizer = Arc::new(checkpoint.tokenizer);
     let value: Option<Value> = value.filter(|_| args.simulations.is_some());
-    let engine = Engine::start(checkpoint.policy, value, Params::default()).into_diagnostic()?;
+    let params = Params {
+        weights: args.weights.into(),
+        ..Params::default()
+    };
+    let engine = Engine::start(checkpoint.policy, value, params).into_diagnostic()?;
     let policy = common::policy(&engine, &tokenizer);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .into_diagnostic()?;
+    if let Some(texts) = texts {
+        return runtime.block_on(follow::run(engine.handle(), texts, args.top.into()));
+    }
     let mut tokens = Vec::with_capacity(prompts.len());
     for prompt in &prompts {
         tokens.push(encode(&tokenizer, prompt, args.raw)?);

@@ -8,6 +8,7 @@ mod compare;
 mod evaluate;
 mod expect;
 mod export;
+mod follow;
 mod generate;
 mod grade;
 mod phases;

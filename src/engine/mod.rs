@@ -13,6 +13,7 @@ mod host;
 mod machine;
 mod meter;
 mod pool;
+mod queue;
 mod request;
 mod row;
 mod sample;
@@ -20,6 +21,7 @@ mod sample;
 mod tests;
 mod thread;
 
+pub use device::Graphs;
 pub use draft::{Draft, Texts};
 pub use handle::{Engine, EngineHandle, Error, Session};
 pub use machine::Machine;
@@ -98,6 +100,16 @@ pub struct Params {
     pub weights: Weights,
     /// How long a step waits for sessions that are between requests, in microseconds. Default 300.
     pub linger_us: u64,
+    /// On an accelerator, steps that run before their tokens are read back, where every row decodes and
+    /// nothing waits to enter: a step's choices go straight into the next one. A row that ends within them
+    /// goes on unseen, which wastes up to this many tokens less one; a request that arrives waits as
+    /// long. 1 reads after every step; the replies are the same. Default 4.
+    pub queued_steps: usize,
+    /// On an accelerator, whether steps of single tokens are captured as CUDA graphs and replayed as one
+    /// launch: `"off"`; `"auto"` where the device replays in hardware; `"always"` also where it only runs
+    /// the step again, which gains nothing. Each shape of a step that comes often gets a graph, which
+    /// holds memory for its intermediate results. Default `"off"`.
+    pub graphs: Graphs,
 }
 
 impl Default for Params {
@@ -108,6 +120,8 @@ impl Default for Params {
             kv_slots: 0,
             weights: Weights::Auto,
             linger_us: 300,
+            queued_steps: 4,
+            graphs: Graphs::Off,
         }
     }
 }

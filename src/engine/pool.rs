@@ -55,6 +55,11 @@ impl SlotPool {
         self.generations.len() - self.free.len()
     }
 
+    /// Slots that can be taken.
+    pub fn room(&self) -> usize {
+        self.capacity - self.live()
+    }
+
     /// Takes a free slot; none when all `capacity` are live.
     pub fn take(&mut self) -> Option<Slot> {
         let index = match self.free.pop() {
@@ -112,7 +117,9 @@ mod tests {
         let a = pool.take().unwrap();
         let b = pool.take().unwrap();
         assert_eq!(pool.take(), None);
+        assert_eq!(pool.room(), 0);
         pool.release(&[a]);
+        assert_eq!(pool.room(), 1);
         let c = pool.take().unwrap();
         assert_eq!(c.index(), a.index());
         assert!(pool.is_live(b) && pool.is_live(c) && !pool.is_live(a));

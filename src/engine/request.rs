@@ -44,6 +44,13 @@ pub enum Choose {
     },
 }
 
+impl Choose {
+    /// Whether it takes the whole row of logits in order: a draw from a nucleus.
+    pub(super) fn sorts(self) -> bool {
+        matches!(self, Choose::Sample { temperature, top_p, .. } if temperature > 0.0 && top_p < 1.0)
+    }
+}
+
 /// What is known after a forwarded token.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Output {

@@ -74,9 +74,7 @@ impl Row {
         }
         let first_position = self.path.len();
         for _ in 0..n {
-            let slot = pool.take().ok_or(Error::OutOfSlots)?;
-            self.path.push(slot.index() as u32);
-            self.reply.slots.push(slot);
+            self.reserve(pool)?;
         }
         self.done += n;
         Ok(Share {
@@ -87,6 +85,31 @@ impl Row {
                 false => 0,
             },
         })
+    }
+
+    /// Steps of decode left at most, where that is all it does: one token is pending, nothing is drafted,
+    /// and each next token is chosen without a look at the whole row of logits.
+    pub fn decodes(&self) -> Option<usize> {
+        let generate = self.request.generate.as_ref()?;
+        let left = generate
+            .max_new_tokens
+            .saturating_sub(self.reply.generated.len());
+        let plain = generate.draft.is_none() && !generate.choose.sorts();
+        (plain && self.waiting() == 1 && left > 0).then_some(left)
+    }
+
+    /// Takes a slot for the token after those that have one, before it is known.
+    pub fn reserve(&mut self, pool: &mut SlotPool) -> Result<(), Error> {
+        let slot = pool.take().ok_or(Error::OutOfSlots)?;
+        self.path.push(slot.index() as u32);
+        self.reply.slots.push(slot);
+        Ok(())
+    }
+
+    /// Gives the last `count` slots back, those of tokens that did not come.
+    pub fn give_back(&mut self, count: usize) -> Vec<Slot> {
+        self.path.truncate(self.path.len() - count);
+        self.reply.slots.split_off(self.reply.slots.len() - count)
     }
 
     /// The tokens of a share that was just taken.

@@ -1,7 +1,9 @@
 //! Keys and values on a device, through the operations for one, against those in main memory.
 
-use super::{Choose, Engine, Generate, Params, Place, Reply, Request};
-use crate::model::{Architecture, Config, Decoder};
+use super::{
+    Choose, Engine, Finish, Generate, Graphs, Load, Output, Params, Place, Reply, Request,
+};
+use crate::model::{Architecture, Config, Decoder, HeadKind, Value, ValueHead};
 use burn::tensor::{DType, Device};
 use std::sync::Arc;
 
@@ -27,6 +29,18 @@ fn decoder(device: &Device) -> Decoder {
     let mut decoder = Decoder::init(&config, 5, device);
     decoder.head = decoder.head.map(|head| head.map(|t| t.mul_scalar(40.0)));
     decoder
+}
+
+/// The GPUs behind the APIs that are built in and find a driver.
+fn gpus() -> Vec<Device> {
+    let open = |api| match crate::model::device::open(api) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            eprintln!("not tested through {api}: {error}");
+            None
+        }
+    };
+    ["wgpu", "cuda"].into_iter().filter_map(open).collect()
 }
 
 fn decode(place: Place, device: &Device) -> Vec<Reply> {
@@ -78,10 +92,230 @@ fn both_places_of_keys_and_values_give_the_same_texts() {
         }
     };
     agree(decode(Place::Device(DType::F32), &Device::flex()));
-    #[cfg(feature = "wgpu")]
-    match crate::model::device::open("wgpu") {
-        Ok(device) => agree(decode(Place::Device(DType::F32), &device)),
-        Err(error) => eprintln!("not tested on a GPU: {error}"),
+    for device in gpus() {
+        agree(decode(Place::Device(DType::F32), &device));
+    }
+}
+
+/// Rows of many lengths: greedy ones and draws, with stop tokens and without.
+fn rows() -> Vec<Request> {
+    (0..14u32)
+        .map(|index| Request {
+            context: Vec::new(),
+            tokens: (0..=index % 5).map(|t| 1 + (t * 7 + index) % 39).collect(),
+            top_k: 1 + index as usize % 4,
+            generate: Some(Generate {
+                choose: match index % 3 {
+                    0 => Choose::Greedy,
+                    1 => Choose::Sample {
+                        temperature: 0.8,
+                        top_p: 1.0,
+                        seed: u64::from(index),
+                    },
+                    _ => Choose::Sample {
+                        temperature: 1.5,
+                        top_p: 1.0,
+                        seed: 40 + u64::from(index),
+                    },
+                },
+                max_new_tokens: [1, 2, 4, 5, 8, 9, 17][index as usize % 7],
+                stop: match index % 2 {
+                    0 => Arc::from([]),
+                    _ => (0..8).collect(),
+                },
+                record: index % 4 != 3,
+                draft: None,
+            }),
+        })
+        .collect()
+}
+
+/// A value net with a trunk of its own.
+fn value(device: &Device) -> Value {
+    let mut head = ValueHead::init(HeadKind::Linear, 32, 0, 0, device);
+    head.score = head.score.map(|score| score.add_scalar(0.1));
+    Value::Separate {
+        trunk: decoder(device),
+        head,
+    }
+}
+
+/// What becomes of `requests` twice over, in a pool that holds no slot more than they can need; behind
+/// each reply what the engine says after its last token, which reads all of its slots.
+fn replies(
+    place: Place,
+    device: &Device,
+    (queued_steps, graphs): (usize, Graphs),
+    requests: &[Request],
+) -> (Vec<(Reply, Output)>, Load) {
+    let most = |r: &Request| {
+        r.tokens.len()
+            + r.generate
+                .as_ref()
+                .map_or(0, |g| g.max_new_tokens.max(1) - 1)
+    };
+    let slots = requests.iter().map(most).sum::<usize>();
+    let params = Params {
+        queued_steps,
+        graphs,
+        kv_slots: slots + requests.len(),
+        ..Params::default()
+    };
+    let engine = Engine::start_at(decoder(device), Some(value(device)), params, place).unwrap();
+    let handle = engine.handle();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut all = Vec::new();
+        for _ in 0..2 {
+            let session = Arc::new(handle.session(handle.capacity()).await.unwrap());
+            let ask = |requests: Vec<Request>| {
+                let session = session.clone();
+                async move {
+                    let mut tasks = tokio::task::JoinSet::new();
+                    for (index, request) in requests.into_iter().enumerate() {
+                        let session = session.clone();
+                        tasks.spawn(async move { (index, session.run(request).await.unwrap()) });
+                    }
+                    let mut done = tasks.join_all().await;
+                    done.sort_by_key(|d| d.0);
+                    done.into_iter().map(|d| d.1).collect::<Vec<Reply>>()
+                }
+            };
+            let replies = ask(requests.to_vec()).await;
+            let after = |reply: &Reply| Request {
+                context: reply.slots.clone(),
+                tokens: vec![reply.generated.last().copied().unwrap_or(1)],
+                top_k: 5,
+                generate: None,
+            };
+            let after = ask(replies.iter().map(after).collect()).await;
+            let after = after.iter().map(|reply| reply.last().clone());
+            all.extend(replies.into_iter().zip(after));
+        }
+        (all, handle.load())
+    })
+}
+
+/// Which product a device picks depends on the number of rows, and with it the last digits. Rows enter as
+/// they come, and in a queue those at their end stay.
+const NEAR: f32 = 1e-5;
+
+/// The same tokens and ends, and the same numbers give or take `tolerance`.
+fn same(found: &[(Reply, Output)], expected: &[(Reply, Output)], tolerance: f32) {
+    let near = |a: &[f32], b: &[f32]| {
+        assert_eq!(a.len(), b.len());
+        for (a, b) in a.iter().zip(b) {
+            assert!((a - b).abs() <= tolerance, "{a} instead of {b}");
+        }
+    };
+    assert_eq!(found.len(), expected.len());
+    for ((a, a_after), (b, b_after)) in found.iter().zip(expected) {
+        assert_eq!(a.generated, b.generated);
+        assert_eq!(a.finish, b.finish);
+        assert_eq!(a.slots.len(), b.slots.len());
+        near(&a.log_probs, &b.log_probs);
+        assert_eq!(a.outputs.len(), b.outputs.len());
+        let outputs = a.outputs.iter().chain([a_after]);
+        for (a, b) in outputs.zip(b.outputs.iter().chain([b_after])) {
+            assert_eq!(a.tokens, b.tokens);
+            near(&a.log_probs, &b.log_probs);
+            near(&[a.log_sum_exp, a.value], &[b.log_sum_exp, b.value]);
+        }
+    }
+}
+
+#[test]
+fn queued_steps_change_no_reply() {
+    let run = |device: &Device, steps| {
+        let how = (steps, Graphs::Off);
+        replies(Place::Device(DType::F32), device, how, &rows())
+    };
+    let device = Device::flex();
+    let (plain, load) = run(&device, 1);
+    for finish in [Finish::Stop, Finish::Length] {
+        let count = plain.iter().filter(|r| r.0.finish == finish).count();
+        assert!(count >= 4, "{count} end by {finish:?}");
+    }
+    for steps in [2, 4, 8, 64] {
+        let (queued, queued_load) = run(&device, steps);
+        same(&queued, &plain, NEAR);
+        assert_eq!(queued_load.tokens, load.tokens);
+    }
+    for device in gpus() {
+        let (one, _) = run(&device, 1);
+        same(&one, &plain, 1e-4);
+        for steps in [4, 8] {
+            same(&run(&device, steps).0, &one, NEAR);
+        }
+    }
+}
+
+#[test]
+fn a_nucleus_which_the_host_cuts_is_the_same_beside_queues() {
+    let device = Device::flex();
+    let mut requests = rows();
+    let run = |steps, requests: &[Request]| {
+        let how = (steps, Graphs::Off);
+        replies(Place::Device(DType::F32), &device, how, requests).0
+    };
+    if let Some(generate) = &mut requests[4].generate {
+        generate.choose = Choose::Sample {
+            temperature: 1.0,
+            top_p: 0.8,
+            seed: 3,
+        };
+    }
+    same(&run(8, &requests), &run(1, &requests), NEAR);
+}
+
+/// Four steps run although the row stops in the second: that is what a queue is.
+#[test]
+fn a_row_goes_on_unseen_within_a_queue() {
+    let device = Device::flex();
+    let mut request = rows().swap_remove(6);
+    request.tokens.truncate(1);
+    let run = |steps, request: &Request| {
+        let requests = std::slice::from_ref(request);
+        let how = (steps, Graphs::Off);
+        replies(Place::Device(DType::F32), &device, how, requests)
+    };
+    let free = run(1, &request).0.swap_remove(0).0;
+    let second = free.generated[1];
+    assert_ne!(free.generated[0], second);
+    let generate = request.generate.as_mut().unwrap();
+    generate.stop = Arc::from([second]);
+    // Twice over, and one step each time for the question after it.
+    for (queued, steps) in [(1, 2), (4, 4), (8, 8)] {
+        let (replies, load) = run(queued, &request);
+        // One row is alone in every step: nothing differs by a bit.
+        same(&replies, &run(1, &request).0, 0.0);
+        assert_eq!(replies[0].0.generated, free.generated[..2]);
+        assert_eq!(replies[0].0.slots.len(), 2);
+        assert_eq!(load.steps, 2 * (steps + 1));
+        assert_eq!(load.tokens, 2 * (2 + 1));
+    }
+}
+
+/// What a replay is given and leaves, where the device runs the step again instead.
+#[test]
+fn captured_steps_change_no_reply() {
+    let compare = |device: &Device| {
+        let run = |steps, graphs| {
+            let place = Place::Device(DType::F32);
+            replies(place, device, (steps, graphs), &rows()).0
+        };
+        let plain = run(1, Graphs::Off);
+        for steps in [1, 4] {
+            for graphs in [Graphs::Auto, Graphs::Always] {
+                same(&run(steps, graphs), &plain, NEAR);
+            }
+        }
+    };
+    compare(&Device::flex());
+    for device in gpus() {
+        compare(&device);
     }
 }
 

@@ -5,6 +5,7 @@ use super::device::DeviceNets;
 use super::handle::Error;
 use super::host::HostNets;
 use super::pool::{Slot, SlotPool};
+use super::queue;
 use super::request::Request;
 use super::row::{Answer, Row};
 use super::{Params, Place};
@@ -100,14 +101,16 @@ impl Worker {
         shared: Arc<Shared>,
         inbox: Receiver<Message>,
     ) -> Worker {
+        let nets = match place {
+            Place::Host { bf16 } => Nets::Host(Box::new(HostNets::new(policy, value, bf16))),
+            Place::Device(dtype) => {
+                let nets = DeviceNets::new(policy, value, dtype, params.graphs);
+                Nets::Device(Box::new(nets))
+            }
+        };
         Worker {
             params,
-            nets: match place {
-                Place::Host { bf16 } => Nets::Host(Box::new(HostNets::new(policy, value, bf16))),
-                Place::Device(dtype) => {
-                    Nets::Device(Box::new(DeviceNets::new(policy, value, dtype)))
-                }
-            },
+            nets,
             pool: SlotPool::new(capacity),
             waiting: VecDeque::new(),
             active: Vec::new(),
@@ -223,8 +226,17 @@ impl Worker {
         true
     }
 
-    /// Forwards one batch and hands out what came of it.
+    /// Forwards one batch, or several steps of decode, and hands out what came of it.
     fn step(&mut self) -> Result<(), Error> {
+        let steps = self.queued_steps();
+        if let Nets::Device(nets) = &mut self.nets
+            && steps > 1
+        {
+            let done = queue::decode(nets, &mut self.active, &mut self.pool, steps)?;
+            self.count(steps, done.forwarded, done.forwarded);
+            self.retire(done.finished);
+            return Ok(());
+        }
         // Single tokens first: a long prefill must not hold up the rest.
         let mut order: Vec<usize> = (0..self.active.len()).collect();
         order.sort_by_key(|&i| self.active[i].waiting() > 1);
@@ -255,29 +267,48 @@ impl Worker {
             }
         }
         let slots = self.pool.touched();
-        let add = |counter: &AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);
-        let steps = add(&self.shared.steps, 1);
-        add(&self.shared.rows, batch.paths.len());
-        add(&self.shared.tokens, batch.len());
-        // Asking takes a look at every page.
-        if steps.is_multiple_of(STEPS_PER_LOOK)
-            && let Some(bytes) = self.nets.device_bytes()
-        {
-            self.shared.device_bytes.store(bytes, Ordering::Relaxed);
-        }
+        let (joined, tokens) = (batch.paths.len(), batch.len());
         let judged = self.nets.forward(&batch, slots, &wanted)?;
-        self.hand_out(&rows, judged);
-        Ok(())
-    }
-
-    /// Gives each of `rows`, indices in `active`, what is its.
-    fn hand_out(&mut self, rows: &[usize], judged: Vec<Judged>) {
+        self.count(1, joined, tokens);
         let mut finished = vec![false; self.active.len()];
         let mut judged = judged.into_iter();
         for same in rows.chunk_by(|a, b| a == b) {
             let own = judged.by_ref().take(same.len()).collect();
             finished[same[0]] = self.active[same[0]].advance(own, &mut self.pool);
         }
+        self.retire(finished);
+        Ok(())
+    }
+
+    /// Steps to run before the thread looks at what came of them. One while anything waits to enter, or
+    /// a session is about to ask for something, or a row does anything else than decode.
+    fn queued_steps(&self) -> usize {
+        let rows = self.active.len();
+        let sessions = self.shared.sessions.load(Ordering::Relaxed);
+        let complete = self.waiting.is_empty() && rows >= sessions.min(self.params.max_rows);
+        if !complete || rows > self.params.max_step_tokens || matches!(self.nets, Nets::Host(_)) {
+            return 1;
+        }
+        queue::steps(&self.active, &self.pool, self.params.queued_steps)
+    }
+
+    /// Counts `steps` that are done, with `rows` and `tokens` in them together.
+    fn count(&self, steps: usize, rows: usize, tokens: usize) {
+        let add = |counter: &AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);
+        let before = add(&self.shared.steps, steps);
+        add(&self.shared.rows, rows);
+        add(&self.shared.tokens, tokens);
+        // Asking takes a look at every page.
+        let after = before + steps as u64;
+        if (before == 0 || before / STEPS_PER_LOOK < after / STEPS_PER_LOOK)
+            && let Some(bytes) = self.nets.device_bytes()
+        {
+            self.shared.device_bytes.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets those rows go that are `finished`.
+    fn retire(&mut self, finished: Vec<bool>) {
         let rows = std::mem::take(&mut self.active);
         for (row, finished) in rows.into_iter().zip(finished) {
             if finished {

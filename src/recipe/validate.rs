@@ -16,6 +16,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     check.at_least(1, recipe.collect.shard, "collect.shard")?;
     check.at_least(1, recipe.engine.max_rows, "engine.max_rows")?;
     check.at_least(1, recipe.engine.max_step_tokens, "engine.max_step_tokens")?;
+    check.at_least(1, recipe.engine.queued_steps, "engine.queued_steps")?;
     check.at_least(1, recipe.evaluate.samples, "evaluate.samples")?;
     check.at_least(1, recipe.evaluate.workers, "evaluate.workers")?;
     if recipe.evaluate.rank == 1 {

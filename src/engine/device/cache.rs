@@ -31,11 +31,11 @@ impl DeviceCache {
         index + 1
     }
 
-    /// Makes room for `slots` slots.
-    pub fn grow(&mut self, slots: usize) {
+    /// Makes room for `slots` slots. True where the tensors are others now.
+    pub fn grow(&mut self, slots: usize) -> bool {
         let needed = slots + 1;
         if needed <= self.slots {
-            return;
+            return false;
         }
         let target = needed.max(self.slots * 3 / 2).max(1024);
         let [kv, d] = self.shape;
@@ -45,6 +45,7 @@ impl DeviceCache {
             *layer = Tensor::cat(vec![layer.clone(), more], 0);
         }
         self.slots = target;
+        true
     }
 
     /// Takes a layer's tensor out, writes to it through `write` and puts it back: whoever writes is its

@@ -2,11 +2,11 @@
 //! pass of one step.
 
 use super::cache::DeviceCache;
-use crate::engine::batch::Batch;
-use crate::kernels::ops::{self, Paths};
+use super::step::Step;
+use crate::kernels::ops;
 use crate::model::decoder::Projection;
 use crate::model::{Config, Decoder, Rope};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// Positions that the table of angles starts with.
 const POSITIONS: usize = 512;
@@ -37,60 +37,6 @@ struct Layer {
     mlp_norm: Tensor<1>,
     gate_up: Tensor<2>,
     down: Tensor<2>,
-}
-
-/// A step as tensors, its tokens filled up to a bucket.
-pub struct Step {
-    tokens: Tensor<1, Int>,
-    /// `[2, tokens]`: positions and slots.
-    places: Tensor<2, Int>,
-    paths: Paths,
-    positions: usize,
-}
-
-/// The number of rows that a step of `n` is filled up to, so that kernels see few shapes: powers of
-/// two up to 64, then multiples of 64.
-pub fn bucket(n: usize) -> usize {
-    match n {
-        0..=64 => n.max(1).next_power_of_two(),
-        _ => n.next_multiple_of(64),
-    }
-}
-
-impl Step {
-    pub fn new(batch: &Batch, device: &Device) -> Step {
-        let filled = bucket(batch.len());
-        let mut tokens: Vec<i32> = batch.tokens.iter().map(|&t| t as i32).collect();
-        let mut positions: Vec<u32> = batch.positions.iter().map(|&p| p as u32).collect();
-        let mut own = Vec::with_capacity(filled);
-        let mut seen = Vec::with_capacity(filled);
-        for (i, &row) in batch.rows.iter().enumerate() {
-            own.push(DeviceCache::place(batch.paths[row][batch.positions[i]]));
-            seen.push((row as u32, batch.positions[i] as u32 + 1));
-        }
-        let mut paths: Vec<Vec<u32>> = batch
-            .paths
-            .iter()
-            .map(|path| path.iter().map(|&slot| DeviceCache::place(slot)).collect())
-            .collect();
-        // Each token that fills up is a row of its own, which sees nobody's slot.
-        for _ in batch.len()..filled {
-            tokens.push(0);
-            positions.push(0);
-            own.push(0);
-            seen.push((paths.len() as u32, 1));
-            paths.push(vec![0]);
-        }
-        let rows: Vec<&[u32]> = paths.iter().map(Vec::as_slice).collect();
-        let longest = positions.iter().max().map_or(0, |p| p + 1);
-        positions.extend(own);
-        Step {
-            tokens: Tensor::from_data(TensorData::new(tokens, [filled]), device),
-            places: ops::indices(positions, [2, filled], device),
-            paths: Paths::new(&rows, &seen, device),
-            positions: longest as usize,
-        }
-    }
 }
 
 impl DeviceNet {
@@ -132,13 +78,21 @@ impl DeviceNet {
         }
     }
 
-    /// Final hidden states of a step's tokens, those that fill it up included: `[tokens, hidden]`.
-    pub fn forward(&mut self, step: &Step, slots: usize) -> Tensor<2> {
-        self.cache.grow(slots);
-        if step.positions > self.angles.dims()[0] {
-            let positions = step.positions.next_power_of_two();
+    /// Makes room for `slots` slots and a table for `positions` positions. True where a tensor moved, so
+    /// that what was captured with the old one is void.
+    pub fn make_room(&mut self, slots: usize, positions: usize) -> bool {
+        let grown = self.cache.grow(slots);
+        let longer = positions > self.angles.dims()[0];
+        if longer {
+            let positions = positions.next_power_of_two();
             self.angles = angles(&self.rope, positions, &self.angles.device());
         }
+        grown || longer
+    }
+
+    /// Final hidden states of a step's tokens, those that fill it up included: `[tokens, hidden]`. There
+    /// must be room for it.
+    pub fn forward(&mut self, step: &Step) -> Tensor<2> {
         let epsilon = self.config.rms_norm_eps as f32;
         let heads = self.config.num_attention_heads;
         let mut x = self.embedding.clone().select(0, step.tokens.clone());
@@ -157,6 +111,11 @@ impl DeviceNet {
             delta = ops::swiglu(normed.matmul(layer.gate_up.clone())).matmul(layer.down.clone());
         }
         ops::add_norm(x, delta, self.norm.clone(), epsilon).1
+    }
+
+    /// Tokens that the model knows.
+    pub fn vocab(&self) -> usize {
+        self.config.vocab_size
     }
 
     /// `[n, hidden]` to logits in f32, `[n, vocab]`.

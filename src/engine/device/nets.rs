@@ -1,17 +1,30 @@
 //! Policy and value net on an accelerator. Of the logits only what was asked for leaves the device.
 
-use super::net::{DeviceNet, Step, bucket};
+use super::graphs::{Graphs, Inputs, Left, Recorder};
+use super::net::DeviceNet;
+use super::numbers::{Layout, Numbers};
+use super::step::{Padding, Step, bucket};
 use crate::engine::batch::{Batch, Judged, Wanted};
 use crate::engine::handle::Error;
-use crate::engine::request::{Choose, Output};
 use crate::engine::sample;
 use crate::kernels::ops;
 use crate::model::layout::floats;
 use crate::model::{Decoder, Value, ValueHead};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// The networks of an engine with their keys and values.
 pub struct DeviceNets {
+    networks: Rc<RefCell<Networks>>,
+    /// Where steps are captured and replayed.
+    recorder: Option<Recorder>,
+    vocab: usize,
+    device: Device,
+}
+
+/// Those that every token goes through.
+struct Networks {
     policy: DeviceNet,
     /// A value trunk of its own; it sees the same tokens in the same slots.
     trunk: Option<DeviceNet>,
@@ -21,13 +34,18 @@ pub struct DeviceNets {
 
 impl DeviceNets {
     /// Takes the networks, their matrices in `dtype`.
-    pub fn new(policy: Decoder, value: Option<Value>, dtype: DType) -> DeviceNets {
+    pub fn new(policy: Decoder, value: Option<Value>, dtype: DType, graphs: Graphs) -> DeviceNets {
         let device = policy.embedding.val().device();
         let (trunk, head) = value.map_or((None, None), Value::into_parts);
         DeviceNets {
-            policy: DeviceNet::new(policy, dtype),
-            trunk: trunk.map(|trunk| DeviceNet::new(trunk, dtype)),
-            head,
+            vocab: policy.config().vocab_size,
+            networks: Rc::new(RefCell::new(Networks {
+                policy: DeviceNet::new(policy, dtype),
+                trunk: trunk.map(|trunk| DeviceNet::new(trunk, dtype)),
+                head,
+                device: device.clone(),
+            })),
+            recorder: Recorder::new(graphs, &device),
             device,
         }
     }
@@ -44,60 +62,92 @@ impl DeviceNets {
         slots: usize,
         wanted: &[Wanted],
     ) -> Result<Vec<Judged>, Error> {
-        let step = Step::new(batch, &self.device);
-        let hidden = self.policy.forward(&step, slots);
-        let own = self.trunk.as_mut().map(|trunk| trunk.forward(&step, slots));
+        let sorts = |w: &Wanted| w.choose.is_some_and(|(how, _)| how.sorts());
+        if self.recorder.is_some() && each_brings_one(batch, wanted) && !wanted.iter().any(sorts) {
+            let numbers = self.decode(batch, &vec![1; wanted.len()], slots, wanted)?;
+            let judge = |(at, wanted)| numbers.judge(0, at, wanted);
+            return wanted.iter().enumerate().map(judge).collect();
+        }
+        let step = Step::new(batch, Padding::Narrow, &self.device);
+        self.make_room(slots, step.positions);
+        let mut networks = self.networks.borrow_mut();
+        let (hidden, own) = networks.hidden(&step);
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        let layout = Layout::new(wanted, self.vocab);
         let hidden = self.pick(hidden, wanted);
-        let count = hidden.dims()[0];
-        let logits = self.policy.logits(hidden.clone());
-        // One row of numbers for each place: log-sum-exp, k logits, k ids, value, draw and its logit.
-        let k = wanted.iter().map(|w| w.top_k).max().unwrap_or(0).max(1);
-        let k = k.min(logits.dims()[1]);
-        let mut columns = vec![ops::top(logits.clone(), k)];
-        columns.push(match &self.head {
-            Some(head) => {
-                let states = own.map_or(hidden, |own| self.pick(own, wanted));
-                head.value(states.cast(DType::F32)).reshape([count, 1])
-            }
-            None => Tensor::zeros([count, 1], (&self.device, DType::F32)),
-        });
-        if wanted.iter().any(|w| dice(w).is_some()) {
-            columns.push(ops::draw(logits.clone(), self.dice(wanted, count)));
-        }
-        let numbers = Tensor::cat(columns, 1);
-        let width = numbers.dims()[1];
-        let numbers = floats(numbers);
+        let own = own.map(|own| self.pick(own, wanted));
+        let dice = layout.dice(wanted, 0, bucket(wanted.len()), &self.device);
+        let logits = networks.policy.logits(hidden.clone());
+        let numbers = networks.numbers(logits.clone(), hidden, own, layout, dice.as_ref());
+        let numbers = Numbers::read(layout, vec![numbers]);
         let mut judged = Vec::with_capacity(wanted.len());
-        for (at, (wanted, row)) in wanted.iter().zip(numbers.chunks_exact(width)).enumerate() {
-            let log_sum_exp = row[0];
-            if !log_sum_exp.is_finite() {
-                tracing::error!("the log-sum-exp of a row of logits is {log_sum_exp}");
-                return Err(Error::NotFinite);
+        for (at, wanted) in wanted.iter().enumerate() {
+            let mut one = numbers.judge(0, at, wanted)?;
+            if let Some((how, draw)) = wanted.choose
+                && how.sorts()
+            {
+                // A nucleus needs the whole row in order: it is cut out on the host.
+                let row = floats(logits.clone().narrow(0, at, 1));
+                one.next = Some(sample::choose(&row, one.output.log_sum_exp, how, draw));
             }
-            let (tops, rest) = (&row[1..=k], &row[1 + k..]);
-            let (ids, rest) = rest.split_at(k);
-            let own_k = wanted.top_k.min(k);
-            let next = wanted.choose.map(|(how, number)| {
-                let (id, logit) = match how {
-                    _ if dice(wanted).is_some() => (rest[1], rest[2]),
-                    Choose::Sample { temperature, .. } if temperature > 0.0 => {
-                        // A nucleus needs the whole row in order: it is cut out on the host.
-                        let row = floats(logits.clone().narrow(0, at, 1));
-                        return sample::choose(&row, log_sum_exp, how, number);
-                    }
-                    _ => (ids[0], tops[0]),
-                };
-                (id as u32, logit - log_sum_exp)
-            });
-            judged.push(Judged {
-                output: output(log_sum_exp, &tops[..own_k], &ids[..own_k], rest[0]),
-                next,
-            });
+            judged.push(one);
         }
         Ok(judged)
+    }
+
+    /// Forwards the steps of a decode without a look at what they choose: row `i`, which is token `i` of
+    /// `batch` and of `wanted`, goes on for `left[i]` steps with its own choices, then fills its place.
+    ///
+    /// # Errors
+    /// A step that could not be captured.
+    pub fn decode(
+        &mut self,
+        batch: &Batch,
+        left: &[usize],
+        slots: usize,
+        wanted: &[Wanted],
+    ) -> Result<Numbers, Error> {
+        let layout = Layout::new(wanted, self.vocab);
+        let padding = match self.recorder {
+            Some(_) => Padding::Wide,
+            None => Padding::Narrow,
+        };
+        let steps = Step::decode(batch, left, padding, &self.device);
+        self.make_room(slots, steps.iter().map(|s| s.positions).max().unwrap_or(0));
+        let mut tokens = None;
+        let mut all = Vec::with_capacity(steps.len());
+        for (number, mut step) in steps.into_iter().enumerate() {
+            step.tokens = tokens.take().unwrap_or(step.tokens);
+            let count = bucket(wanted.len());
+            let dice = layout.dice(wanted, number as u64, count, &self.device);
+            let (numbers, chosen) = self.whole(Inputs { step, dice }, layout)?;
+            tokens = Some(chosen);
+            all.push(numbers);
+        }
+        Ok(Numbers::read(layout, all))
+    }
+
+    /// Runs a step of which every token is wanted, as a graph where there is one.
+    fn whole(&mut self, inputs: Inputs, layout: Layout) -> Result<Left, Error> {
+        if let Some(recorder) = &mut self.recorder {
+            let networks = self.networks.clone();
+            let step = move |inputs: &Inputs| networks.borrow_mut().whole(inputs, layout);
+            if let Some(left) = recorder.run(&inputs, layout, step)? {
+                return Ok(left);
+            }
+        }
+        Ok(self.networks.borrow_mut().whole(&inputs, layout))
+    }
+
+    fn make_room(&mut self, slots: usize, positions: usize) {
+        let moved = self.networks.borrow_mut().make_room(slots, positions);
+        if let Some(recorder) = &mut self.recorder
+            && moved
+        {
+            recorder.clear();
+        }
     }
 
     /// The rows of `x` that are wanted, filled up to a bucket.
@@ -112,41 +162,61 @@ impl DeviceNets {
         let index = Tensor::<1, Int>::from_data(TensorData::new(index, [count]), &self.device);
         x.select(0, index)
     }
-
-    /// Temperature and uniform number of each place; those that draw nothing get some.
-    fn dice(&self, wanted: &[Wanted], count: usize) -> Tensor<2> {
-        let mut all: Vec<f32> = wanted
-            .iter()
-            .flat_map(|w| dice(w).unwrap_or([1.0, 0.0]))
-            .collect();
-        all.resize(2 * count, 1.0);
-        let data = TensorData::new(all, [count, 2]);
-        Tensor::from_data(data, (&self.device, DType::F32))
-    }
 }
 
-/// Temperature and uniform number of a draw that the device makes: one from the whole softmax.
-fn dice(wanted: &Wanted) -> Option<[f32; 2]> {
-    match wanted.choose {
-        Some((
-            Choose::Sample {
-                temperature,
-                top_p,
-                seed,
-            },
-            number,
-        )) if temperature > 0.0 && top_p >= 1.0 => {
-            Some([temperature, sample::uniform(seed, number) as f32])
+impl Networks {
+    fn make_room(&mut self, slots: usize, positions: usize) -> bool {
+        let moved = self.policy.make_room(slots, positions);
+        let trunk = self.trunk.as_mut();
+        trunk.is_some_and(|trunk| trunk.make_room(slots, positions)) || moved
+    }
+
+    /// Final hidden states of a step's tokens, in the policy and in a trunk of the value's own.
+    fn hidden(&mut self, step: &Step) -> (Tensor<2>, Option<Tensor<2>>) {
+        let hidden = self.policy.forward(step);
+        (hidden, self.trunk.as_mut().map(|trunk| trunk.forward(step)))
+    }
+
+    /// A step of which every token is wanted.
+    fn whole(&mut self, inputs: &Inputs, layout: Layout) -> Left {
+        let (hidden, own) = self.hidden(&inputs.step);
+        let logits = self.policy.logits(hidden.clone());
+        let dice = inputs.dice.as_ref();
+        let vocab = self.policy.vocab();
+        let numbers = self.numbers(logits, hidden, own, layout, dice);
+        let chosen = layout.chosen(&numbers, dice, vocab);
+        (numbers, chosen)
+    }
+
+    /// What leaves the device of each wanted place, as `layout` says.
+    fn numbers(
+        &self,
+        logits: Tensor<2>,
+        hidden: Tensor<2>,
+        own: Option<Tensor<2>>,
+        layout: Layout,
+        dice: Option<&Tensor<2>>,
+    ) -> Tensor<2> {
+        let [count, _] = logits.dims();
+        let mut columns = vec![ops::top(logits.clone(), layout.k)];
+        columns.push(match &self.head {
+            Some(head) => {
+                let states = own.unwrap_or(hidden).cast(DType::F32);
+                head.value(states).reshape([count, 1])
+            }
+            None => Tensor::zeros([count, 1], (&self.device, DType::F32)),
+        });
+        if let Some(dice) = dice {
+            columns.push(ops::draw(logits, dice.clone().narrow(1, 0, 2)));
         }
-        _ => None,
+        Tensor::cat(columns, 1)
     }
 }
 
-fn output(log_sum_exp: f32, logits: &[f32], ids: &[f32], value: f32) -> Output {
-    Output {
-        tokens: ids.iter().map(|&id| id as u32).collect(),
-        log_probs: logits.iter().map(|x| x - log_sum_exp).collect(),
-        log_sum_exp,
-        value,
-    }
+/// Whether every row brings one token, in order, and something is wanted of each.
+fn each_brings_one(batch: &Batch, wanted: &[Wanted]) -> bool {
+    let count = wanted.len();
+    count > 0
+        && (batch.len(), batch.paths.len()) == (count, count)
+        && wanted.iter().enumerate().all(|(i, w)| i == w.at)
 }

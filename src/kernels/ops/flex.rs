@@ -190,4 +190,12 @@ impl Ops for Flex {
         }
         tensor(out, [n, 2])
     }
+
+    fn overwrite(_into: FloatTensor<Self>, from: FloatTensor<Self>) -> FloatTensor<Self> {
+        from
+    }
+
+    fn overwrite_ints(_into: IntTensor<Self>, from: IntTensor<Self>) -> IntTensor<Self> {
+        from
+    }
 }

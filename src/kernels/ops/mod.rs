@@ -57,6 +57,12 @@ pub trait Ops: Backend {
 
     /// See [`draw`].
     fn draw(logits: FloatTensor<Self>, dice: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`overwrite`].
+    fn overwrite(into: FloatTensor<Self>, from: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`overwrite_ints`].
+    fn overwrite_ints(into: IntTensor<Self>, from: IntTensor<Self>) -> IntTensor<Self>;
 }
 
 /// `x + delta`, and that sum's RMS norm times `weight`: the residual stream `[n, width]` in f32, what a
@@ -127,7 +133,16 @@ impl Paths {
     /// kernels see few shapes.
     pub fn new(rows: &[&[u32]], tokens: &[(u32, u32)], device: &Device) -> Paths {
         let longest = rows.iter().map(|r| r.len()).max().unwrap_or(0).max(1);
-        let longest = longest.next_multiple_of(64);
+        Self::with_room(rows, tokens, longest.next_multiple_of(64), device)
+    }
+
+    /// As [`Paths::new`], with lists padded to `longest` slots.
+    pub fn with_room(
+        rows: &[&[u32]],
+        tokens: &[(u32, u32)],
+        longest: usize,
+        device: &Device,
+    ) -> Paths {
         let mut slots = Vec::with_capacity(rows.len() * longest);
         for row in rows {
             slots.extend_from_slice(row);
@@ -153,14 +168,25 @@ impl Paths {
         }
         let count = firsts.len();
         firsts.extend(counts);
-        let mut both: Vec<u32> = tokens.iter().map(|t| t.0).collect();
-        both.extend(tokens.iter().map(|t| t.1));
         Paths {
             slots: indices(slots, [rows.len(), longest], device),
-            tokens: indices(both, [2, tokens.len()], device),
+            tokens: Self::tokens(tokens, device),
             blocks: indices(firsts, [2, count], device),
             tile,
         }
+    }
+
+    /// The same rows with other tokens, as many from each row in the same order.
+    pub fn moved(&self, tokens: &[(u32, u32)], device: &Device) -> Paths {
+        Paths {
+            tokens: Self::tokens(tokens, device),
+            ..self.clone()
+        }
+    }
+
+    fn tokens(tokens: &[(u32, u32)], device: &Device) -> Tensor<2, Int> {
+        let both = tokens.iter().map(|t| t.0).chain(tokens.iter().map(|t| t.1));
+        indices(both.collect(), [2, tokens.len()], device)
     }
 }
 
@@ -215,5 +241,26 @@ pub fn draw(logits: Tensor<2>, dice: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as Ops>::draw(
         logits.into_dispatch(),
         dice.into_dispatch(),
+    ))
+}
+
+/// Writes the numbers of `from` over those of `into`, of the same shape and type, and returns them. On a
+/// GPU they are written in place whoever else holds `into`, as a captured graph does; on the host the
+/// result is another tensor.
+pub fn overwrite<const D: usize>(into: Tensor<D>, from: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as Ops>::overwrite(
+        into.into_dispatch(),
+        from.into_dispatch(),
+    ))
+}
+
+/// [`overwrite`] for indices.
+pub fn overwrite_ints<const D: usize>(
+    into: Tensor<D, Int>,
+    from: Tensor<D, Int>,
+) -> Tensor<D, Int> {
+    Tensor::from_dispatch(<Dispatch as Ops>::overwrite_ints(
+        into.into_dispatch(),
+        from.into_dispatch(),
     ))
 }

@@ -1,5 +1,5 @@
 //! Every operation against plain tensor operations: the Rust versions always, the CubeCL versions
-//! where the feature `wgpu` is built in and a Vulkan driver is found. A software one will do (Debian:
+//! where a GPU feature is built in and a driver is found. For `wgpu` a software one will do (Debian:
 //! mesa-vulkan-drivers): `cargo test --features wgpu --lib kernels::ops`.
 
 use super::*;
@@ -47,7 +47,7 @@ fn agree(what: &str, on: &Place, found: &[f32], expected: &[f32]) {
 
 /// Where a test runs.
 struct Place {
-    name: &'static str,
+    name: String,
     device: Device,
     dtype: DType,
     tolerance: f32,
@@ -55,7 +55,7 @@ struct Place {
 
 fn host() -> Place {
     Place {
-        name: "the host",
+        name: "the host".into(),
         device: Device::flex(),
         dtype: DType::F32,
         tolerance: 2e-6,
@@ -63,34 +63,35 @@ fn host() -> Place {
 }
 
 fn places() -> Vec<Place> {
-    let places = vec![host()];
-    #[cfg(feature = "wgpu")]
-    let places = places.into_iter().chain(gpu()).collect();
-    places
+    let gpus = ["wgpu", "cuda"].into_iter().flat_map(gpu);
+    std::iter::once(host()).chain(gpus).collect()
 }
 
-/// The GPU in both types that its driver computes in; none without a driver.
-#[cfg(feature = "wgpu")]
-fn gpu() -> Vec<Place> {
-    let device = match crate::model::device::open("wgpu") {
+/// The GPU behind an API in the types that it computes in; none where it is not built in or there is no
+/// driver.
+fn gpu(api: &str) -> Vec<Place> {
+    let device = match crate::model::device::open(api) {
         Ok(device) => device,
         Err(error) => {
-            eprintln!("the kernels for GPUs are not tested: {error}");
+            eprintln!("the kernels are not tested through {api}: {error}");
             return Vec::new();
         }
     };
     let types = [
-        ("the GPU in f32", DType::F32, 2e-6),
-        ("the GPU in f16", DType::F16, 4e-3),
+        ("f32", DType::F32, 2e-6),
+        ("f16", DType::F16, 4e-3),
+        ("bf16", DType::BF16, 3e-2),
     ];
     types
+        .into_iter()
+        .filter(|(_, dtype, _)| device.supports_dtype(*dtype))
         .map(|(name, dtype, tolerance)| Place {
-            name,
+            name: format!("{api} in {name}"),
             device: device.clone(),
             dtype,
             tolerance,
         })
-        .into()
+        .collect()
 }
 
 #[test]
@@ -342,5 +343,21 @@ fn wide_products_are_those_of_f32() {
         let found = multiply_wide(x, w);
         assert_eq!(found.dtype(), DType::F32);
         agree("the product", &on, &read(found), &read(expected));
+    }
+}
+
+/// What a captured graph needs: the numbers change under whoever holds the tensor.
+#[test]
+fn numbers_are_written_over_in_place_on_a_gpu() {
+    for on in places() {
+        let (old, new) = (exact([3, 70], 17, &on), exact([3, 70], 18, &on));
+        let held = old.clone();
+        let expected = read(new.clone());
+        assert_eq!(read(overwrite(old, new)), expected);
+        let in_place = read(held) == expected;
+        assert_eq!(in_place, on.device != Device::flex(), "{}", on.name);
+        let ids = |first: u32| indices((first..first + 5).collect(), [5], &on.device);
+        let found = overwrite_ints(ids(0), ids(7)).into_data();
+        assert_eq!(found.try_to_vec::<u32>().unwrap(), [7, 8, 9, 10, 11]);
     }
 }

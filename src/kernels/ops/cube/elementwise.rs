@@ -67,3 +67,11 @@ pub fn swiglu<F: Float>(
         out[at] = F::cast_from(gate / (1.0 + (-gate).exp()) * up);
     }
 }
+
+#[cube(launch)]
+pub fn copy<N: Numeric>(from: &[N], into: &mut [N], count: u32, #[define(N)] _dtype: ElemType) {
+    let at = ABSOLUTE_POS as usize;
+    if at < count as usize {
+        into[at] = from[at];
+    }
+}

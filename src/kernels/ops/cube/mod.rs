@@ -207,4 +207,29 @@ impl Ops for CubeBackend {
         );
         out
     }
+
+    fn overwrite(into: FloatTensor<Self>, from: FloatTensor<Self>) -> FloatTensor<Self> {
+        overwrite(into, from)
+    }
+
+    fn overwrite_ints(into: IntTensor<Self>, from: IntTensor<Self>) -> IntTensor<Self> {
+        overwrite(into, from)
+    }
+}
+
+fn overwrite(into: CubeTensor, from: CubeTensor) -> CubeTensor {
+    assert_eq!(into.dtype, from.dtype, "numbers of another type");
+    let from = into_contiguous(from);
+    let count = into.shape().num_elements();
+    let client = into.client.clone();
+    elementwise::copy::launch(
+        &client,
+        rows(count.div_ceil(UNITS)),
+        CubeDim::new_1d(UNITS as u32),
+        from.clone().into_buffer_arg(),
+        into.clone().into_buffer_arg(),
+        count as u32,
+        dtype_to_storage_type(from.dtype),
+    );
+    into
 }
