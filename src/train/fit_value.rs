@@ -268,7 +268,7 @@ pub fn fit_value(
 
 /// The hidden states of all weighted positions, `[n, hidden]`, with their targets; and the tokens that
 /// this took.
-fn hidden_positions(
+pub(super) fn hidden_positions(
     trunk: &Decoder,
     examples: &[ValueExample],
     weight: VisitWeight,

@@ -1,12 +1,14 @@
 //! Gradients of a pass against central finite differences, and of a cut pass against a whole one.
 
-use super::batch::{VisitWeight, policy_input, value_input};
+use super::batch::{Rows, VisitWeight, policy_input, value_input};
 use super::example::{PolicyExample, ValueExample};
 use super::fit::free;
+use super::fit_value::hidden_positions;
 use super::learner::{Batch, LOGITS_AT_ONCE, Objective, Shared, Source, State, Trainee};
 use super::loss::ValueLoss;
 use super::optimiser::global_norm;
 use super::passes::{Passes, TokenPasses};
+use super::trie::distinct;
 use crate::model::{Architecture, Config, Decoder, HeadKind, ValueHead};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -531,11 +533,17 @@ fn a_step_is_cut_between_questions() {
 #[test]
 fn hidden_states_by_hand_are_those_of_the_decoder() {
     let trunk = trainee(ValueLoss::Bce, 1).trunk.unwrap().valid();
-    let batch = passes(true, false, 1).remove(0);
-    let Source::Tokens(rows) = &batch.source else {
-        panic!("rows of tokens")
-    };
-    let own = crate::train::backward::hidden(&trunk, rows);
+    for examples in [examples(), siblings()] {
+        let batch = passes_over(examples, true, false, 1).remove(0);
+        let Source::Tokens(rows) = &batch.source else {
+            panic!("rows of tokens")
+        };
+        hidden_states_agree(&trunk, rows);
+    }
+}
+
+fn hidden_states_agree(trunk: &Decoder, rows: &Rows) {
+    let own = crate::train::backward::hidden(trunk, rows);
     let tokens = Tensor::<2, burn::tensor::Int>::from_data(
         TensorData::new(rows.tokens.clone(), [rows.rows, rows.time]),
         &Device::flex(),
@@ -547,6 +555,39 @@ fn hidden_states_by_hand_are_those_of_the_decoder() {
             assert!((own[at] - burn[at]).abs() < 1e-5);
         }
     }
+}
+
+#[test]
+fn states_for_a_head_are_those_of_separate_sequences_in_the_order_of_their_lengths() {
+    let trunk = trainee(ValueLoss::Bce, 1).trunk.unwrap().valid();
+    let device = Device::flex();
+    let mut examples = siblings().1;
+    examples.reverse();
+    examples.swap(1, 7);
+    let (hidden, targets, taken) = hidden_positions(&trunk, &examples, WEIGHT);
+    let mut sorted: Vec<&ValueExample> = examples.iter().collect();
+    sorted.sort_by_key(|e| e.needed());
+    let (mut states, mut wanted) = (Vec::new(), Vec::new());
+    for batch in TokenPasses::of_values(&sorted, 1, WEIGHT) {
+        let Source::Tokens(rows) = &batch.source else {
+            panic!("rows of tokens")
+        };
+        let tokens: Vec<i32> = rows.tokens.clone();
+        let tokens = TensorData::new(tokens, [1, rows.time]);
+        let all = crate::model::layout::floats(trunk.hidden(Tensor::from_data(tokens, &device)));
+        let targets = batch.value.unwrap();
+        for &at in &targets.positions {
+            states.extend_from_slice(&all[at as usize * 8..][..8]);
+        }
+        wanted.extend(targets.wanted);
+    }
+    assert_eq!(targets.wanted, wanted);
+    let found = crate::model::layout::floats(hidden);
+    assert_eq!(found.len(), states.len());
+    assert!(found.iter().zip(&states).all(|(a, b)| (a - b).abs() < 1e-5));
+    let inputs: Vec<&[u32]> = examples.iter().map(value_input).collect();
+    assert_eq!(taken.tokens, distinct(&inputs) as u64);
+    assert!(2 * taken.tokens < taken.sequence_tokens);
 }
 
 #[test]
