@@ -189,7 +189,8 @@ impl Sequences<'_> {
         branches.flat_map(move |branch| (0..kv).map(move |head| (branch, head)))
     }
 
-    /// The columns of `width` that the query heads of key head `head` have, and where they lie in `x`.
+    /// `[group, own, d]` of the rows of `x`, each `width` long, that a branch has to itself: the columns
+    /// of the query heads of key head `head`.
     fn queries(&self, x: &[f32], width: usize, branch: &Branch, head: usize) -> Vec<f32> {
         let c = self.config;
         let group = c.num_attention_heads / c.num_key_value_heads;
@@ -261,7 +262,7 @@ impl Sequences<'_> {
             }
         });
         let mut dqkv = vec![0.0; self.len() * width];
-        // A node's key and value are seen from every branch below it.
+        // A node's key and value are seen from every branch below it; the order of the sum is fixed.
         for ((branch, head), grads) in items {
             let Some(grads) = grads else { continue };
             let path = self.trie.path(branch);
