@@ -274,8 +274,9 @@ fn adapters_are_merged_and_touch_only_the_matrices_of_the_layers() {
 #[test]
 fn the_same_seed_gives_the_same_weights_and_another_seed_others() {
     let monitor = quiet();
-    let fit = |seed: u64, accumulation: usize| {
+    let fit_siblings = |seed: u64, accumulation: usize, siblings: usize| {
         let params = fit_joint::Params {
+            siblings,
             steps: 8,
             value_batch: 5,
             policy_batch: 4,
@@ -296,8 +297,11 @@ fn the_same_seed_gives_the_same_weights_and_another_seed_others() {
         .unwrap();
         [bits(&policy.weights()), bits(&head.weights())].concat()
     };
+    let fit = |seed, accumulation| fit_siblings(seed, accumulation, 1);
     assert_eq!(fit(3, 1), fit(3, 1));
     assert_eq!(fit(3, 2), fit(3, 2));
+    assert_eq!(fit_siblings(3, 1, 2), fit_siblings(3, 1, 2));
+    assert_ne!(fit_siblings(3, 1, 2), fit(3, 1));
     assert_ne!(fit(3, 1), fit(4, 1));
     // Cut into two passes a step is the same but for rounding, which AdamW's first steps blow up:
     // they have the size of the learning rate (1e-4 at most here) whatever the gradient's.
@@ -357,7 +361,36 @@ fn an_interrupted_fit_goes_on_from_its_last_checkpoint() {
     // A finished fit is not run again.
     let (again, _) = fit_policy(&model(), &solutions(), &params, &context).unwrap();
     assert_eq!(bits(&whole.weights()), bits(&again.weights()));
+    // So it is where texts of a question are drawn together.
+    let folder = tempfile::tempdir().unwrap();
+    let context = Context {
+        folder: Some(folder.path()),
+        ..Context::new(&monitor)
+    };
+    let params_together = fit_joint::Params {
+        checkpoint_every: 4,
+        siblings: 2,
+        value_batch: 6,
+        policy_batch: 3,
+        steps: 14,
+        ..Default::default()
+    };
+    let joint = || {
+        let (values, solutions) = (trajectories(), solutions());
+        let params = &params_together;
+        fit_joint(&model(), &head(), &values, &solutions, params, &context).unwrap()
+    };
+    let (whole, _, report) = joint();
+    std::fs::remove_file(folder.path().join("optim-4.bpk")).unwrap();
+    let (resumed, _, again) = joint();
+    assert_eq!(bits(&whole.weights()), bits(&resumed.weights()));
+    assert_eq!(report.tokens, again.tokens);
+    assert!(report.tokens < report.sequence_tokens);
     // Another model's checkpoint is refused.
+    let context = Context {
+        folder: Some(checkpoint),
+        ..context
+    };
     let other = Decoder::init(
         &Config {
             num_hidden_layers: 1,

@@ -20,7 +20,7 @@ pub(super) fn policy(
             first: tokens.len() / 2,
             tokens,
             weight: 1.0,
-            question: id as u64,
+            question: (id / params.siblings) as u64,
             aims: Vec::new(),
         })
         .collect();
@@ -29,6 +29,7 @@ pub(super) fn policy(
         let fit = fit_policy::Params {
             steps,
             batch: params.rows,
+            siblings: params.siblings,
             validation: 0.0,
             checkpoint_every: 0,
             ..fit_policy::Params::default()
@@ -54,7 +55,7 @@ pub(super) fn value(
                 targets: vec![0.5; tokens.len() - first],
                 weights: vec![1.0; tokens.len() - first],
                 tokens,
-                question: id as u64,
+                question: (id / params.siblings) as u64,
                 outcome: 1.0,
             }
         })
@@ -66,6 +67,7 @@ pub(super) fn value(
             kind: fit_value::Kind::Trunk,
             steps,
             batch: params.rows,
+            siblings: params.siblings,
             validation: 0.0,
             checkpoint_every: 0,
             ..fit_value::Params::default()
@@ -81,13 +83,16 @@ pub(super) fn value(
     })
 }
 
-/// As many sequences as the longer fit takes.
+/// As many sequences as the longer fit takes, siblings after each other.
 fn texts(subject: &Subject, params: &Params) -> impl Iterator<Item = Vec<u32>> {
     let vocab = subject.config().vocab_size as u32;
-    let length = params.context.max(4) as u32;
+    let (length, siblings) = (params.context.max(4) as u32, params.siblings as u32);
+    // Only siblings begin alike: what two sequences share is computed once.
+    let token = move |id: u32, t: u32| (id * 31 + id / vocab + t * 7919 + 13) % vocab;
     (0..(params.rows * STEPS.1) as u32).map(move |i| {
-        (0..length)
-            .map(|t| (i * 31 + t * 7919 + 13) % vocab)
+        let prompt = (0..length / 2).map(|t| token(i / siblings, t));
+        prompt
+            .chain((length / 2..length).map(|t| token(i, t)))
             .collect()
     })
 }

@@ -47,6 +47,9 @@ pub struct Params {
     pub rows: usize,
     /// Tokens of each sequence before the measured ones; of a prompt; of a training sequence.
     pub context: usize,
+    /// Training sequences of a question, which have their first half in common; they are drawn into a
+    /// step together.
+    pub siblings: usize,
     /// Times that everything is measured.
     pub repeats: usize,
     /// Questions of a collection or of value-guided answers.

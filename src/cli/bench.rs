@@ -26,6 +26,9 @@ pub(super) struct Args {
     /// Tokens of each sequence before the measured ones, of a prompt, of a training sequence.
     #[arg(long, default_value_t = 128)]
     context: usize,
+    /// Training sequences of a question, with their first half in common.
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+    siblings: usize,
     /// Times that each figure is measured; the median counts.
     #[arg(long, default_value_t = 5, value_parser = at_least_one)]
     repeats: usize,
@@ -81,6 +84,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let params = Params {
         rows: args.rows,
         context: args.context,
+        siblings: args.siblings,
         repeats: args.repeats,
         questions: args.questions,
         simulations: args.simulations,

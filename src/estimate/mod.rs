@@ -162,7 +162,7 @@ impl Plan<'_> {
                 let fits = self.fits(iteration);
                 let work = fits.iter().map(|fit| match fit.frozen {
                     true => fit.tokens * seconds.prefill,
-                    false => fit.steps * seconds.step(fit.fit),
+                    false => fit.tokens * seconds.token(fit.fit),
                 });
                 work.sum::<f64>() + load(iteration > 1) + load(true)
             }
@@ -210,9 +210,9 @@ impl Plan<'_> {
 }
 
 impl Seconds {
-    /// Of an optimiser step of `fit`.
-    fn step(&self, fit: Fit) -> f64 {
-        let timed = self.steps.iter().find(|(timed, _)| *timed == fit);
+    /// Of a forwarded token of `fit`.
+    fn token(&self, fit: Fit) -> f64 {
+        let timed = self.fits.iter().find(|(timed, _)| *timed == fit);
         timed.map_or(0.0, |(_, seconds)| *seconds)
     }
 }

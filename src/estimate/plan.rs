@@ -1,10 +1,11 @@
 //! The numbers that all accounts of a run start from.
 
-use super::sample::Sample;
+use super::sample::{Sample, Texts};
 use super::shape::{FLOAT, Fit, Shape, fits};
 use crate::engine::Slot;
 use crate::model::Config;
 use crate::recipe::{Mode, Recipe};
+use crate::train::fit_policy::Method;
 use crate::train::fit_value::Kind;
 use crate::train::{piece_count, step_count};
 
@@ -124,10 +125,6 @@ impl<'a> Plan<'a> {
     fn fit(&self, fit: Fit, lessons: Lessons) -> FitPlan {
         let recipe = self.recipe;
         let frozen = fit == Fit::Value && recipe.value.kind == Kind::Head;
-        let (value, solution) = (
-            self.sample.values.tokens.mean,
-            self.sample.solutions.tokens.mean,
-        );
         // The parameters of the fits are types of their own with the same fields.
         macro_rules! shared {
             ($params:expr, $batch:ident) => {{
@@ -155,16 +152,24 @@ impl<'a> Plan<'a> {
         let examples = (all * (1.0 - validation)).max(1.0);
         let steps = step_count(steps, epochs, examples as usize, batch) as f64;
         let batch = (batch as f64).min(examples);
-        let own = match fit {
-            Fit::Policy => solution,
-            Fit::Joint | Fit::Value => value,
-        };
         // The solutions of a joint fit share the passes of its trajectories.
         let beside = match recipe.learn.mode {
             Mode::Joint => (recipe.joint.policy_batch as f64).min(lessons.solutions.max(1.0)),
             Mode::Separate => 0.0,
         };
-        let step_tokens = batch * own + beside * solution;
+        let (values, solutions) = (&self.sample.values, &self.sample.solutions);
+        let step_tokens = match fit {
+            Fit::Policy => self.forwarded(
+                solutions,
+                batch,
+                lessons,
+                recipe.policy.method != Method::Lora,
+            ),
+            Fit::Joint | Fit::Value => {
+                self.forwarded(values, batch, lessons, true)
+                    + self.forwarded(solutions, beside, lessons, true)
+            }
+        };
         let rows = ((batch + beside) / parts.max(1) as f64).max(1.0);
         let trained = if fit == Fit::Value {
             self.shape.trunk
@@ -178,11 +183,21 @@ impl<'a> Plan<'a> {
             judged: lessons.values * if frozen { 1.0 } else { held_out },
             pieces: piece_count(self.host, trained as usize, rows as usize),
             tokens: match frozen {
-                true => lessons.values * value,
+                true => self.forwarded(values, lessons.values, lessons, true),
                 false => steps * step_tokens,
             },
             checkpoint_every: every,
             frozen,
+        }
+    }
+
+    /// Tokens of a pass over `count` of all `texts`. Where gradients are not those of the CPU's own, each is
+    /// a sequence of its own.
+    fn forwarded(&self, texts: &Texts, count: f64, lessons: Lessons, own: bool) -> f64 {
+        let all = lessons.trees * texts.per_question;
+        match self.host && own && all > 0.0 {
+            true => lessons.trees * texts.forwarded((count / all).min(1.0)),
+            false => count * texts.tokens.mean,
         }
     }
 }

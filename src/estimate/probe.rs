@@ -156,14 +156,14 @@ fn try_out(
             FIT_STEPS as f64 * work < FIT_WORK
         })
         .collect();
-    let steps = bench.learn(&quick)?;
+    let measured = bench.learn(&quick)?;
     if let Some(timed) = &mut sample.seconds {
         timed.tree = tree;
         timed.question = question;
         timed
-            .steps
-            .retain(|(fit, _)| !steps.iter().any(|(known, _)| known == fit));
-        timed.steps.extend(steps);
+            .fits
+            .retain(|(fit, _)| !measured.iter().any(|(known, _)| known == fit));
+        timed.fits.extend(measured);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The model at work on a few questions.
 
 use super::probe::{Error, spread};
-use super::sample::{Sample, Spread, Texts, methods};
+use super::sample::{Sample, Spread, Texts, methods, siblings};
 use super::shape::Fit;
 use crate::engine::{Choose, Engine, Generate, Request};
 use crate::evaluate::SplitName;
@@ -13,6 +13,7 @@ use crate::search::Policy;
 use crate::stop::Stop;
 use crate::task::{HeldOut, Problem};
 use crate::trace::{self, TreeRecord};
+use crate::train::batch::{policy_input, value_input};
 use crate::train::from_traces::{policy_examples, value_examples};
 use crate::train::{Context, PolicyExample, ValueExample, fit_joint, fit_policy, fit_value};
 use crate::{collect, evaluate};
@@ -193,16 +194,18 @@ impl<'a> Bench<'a> {
         sample.tree = Spread::of(trees.iter().map(|tree| tree.forward_tokens as f64));
         sample.nodes = nodes as f64 / number;
         sample.tree_bytes = tree_bytes.max(1.0);
-        sample.values = Texts {
-            per_question: values.len() as f64 / number,
-            tokens: Spread::of(values.iter().map(|example| example.needed() as f64)),
-        };
+        let together = siblings(self.recipe);
+        let inputs: Vec<(u64, &[u32])> = values
+            .iter()
+            .map(|example| (example.question, value_input(example)))
+            .collect();
+        sample.values = Texts::of(&inputs, number, together.0);
         if !solutions.is_empty() {
-            let tokens = |example: &PolicyExample| (example.tokens.len() - 1) as f64;
-            sample.solutions = Texts {
-                per_question: solutions.len() as f64 / number,
-                tokens: Spread::of(solutions.iter().map(tokens)),
-            };
+            let inputs: Vec<(u64, &[u32])> = solutions
+                .iter()
+                .map(|example| (example.question, policy_input(example)))
+                .collect();
+            sample.solutions = Texts::of(&inputs, number, together.1);
         }
         self.trees.replace(trees);
         Ok(seconds / number)
@@ -252,7 +255,8 @@ impl<'a> Bench<'a> {
         Ok(found.seconds / some.len().max(1) as f64)
     }
 
-    /// Times a few steps of the fits of `these` on what was searched.
+    /// Seconds of a forwarded token in the fits of `these`, in a few steps on what was searched. Its
+    /// few questions, over and over, share more than those of the run: a step's time would say less.
     pub fn learn(&self, these: &[Fit]) -> Result<Vec<(Fit, f64)>, Error> {
         let trees = self.trees.borrow();
         let values = value_examples(&trees, &self.recipe.traces, self.recipe.seed);
@@ -263,21 +267,25 @@ impl<'a> Bench<'a> {
             let more = self.fit(fit, FIT_STEPS, &values, &solutions)?;
             if let (Some(one), Some(more)) = (one, more) {
                 // What a fit takes once must not count for every step.
-                let each = (more - one) / (FIT_STEPS - 1) as f64;
-                timed.push((fit, each.max(more / (4 * FIT_STEPS) as f64)));
+                let tokens = (more.1 - one.1).max(1.0);
+                timed.push((
+                    fit,
+                    ((more.0 - one.0) / tokens).max(more.0 / (4.0 * more.1)),
+                ));
             }
         }
         Ok(timed)
     }
 
-    /// Seconds of `steps` steps of `fit`; `None` where there is nothing to learn from.
+    /// Seconds of `steps` steps of `fit`, and their forwarded tokens; `None` where there is nothing to
+    /// learn from.
     fn fit(
         &self,
         fit: Fit,
         steps: usize,
         values: &[ValueExample],
         solutions: &[PolicyExample],
-    ) -> Result<Option<f64>, Error> {
+    ) -> Result<Option<(f64, f64)>, Error> {
         if values.is_empty() || solutions.is_empty() {
             return Ok(None);
         }
@@ -320,7 +328,7 @@ impl<'a> Bench<'a> {
                 fit_policy::fit_policy(policy, &solutions, &params, &context)?.1
             }
         };
-        Ok(Some(report.seconds))
+        Ok(Some((report.seconds, report.tokens.max(1) as f64)))
     }
 }
 

@@ -5,7 +5,7 @@ use super::example::ValueExample;
 use super::learner::{Source, hidden_states};
 use super::loss::ValueLoss;
 use super::metrics::{Scored, auc, brier, ece, explained_variance, ranking, reliability};
-use super::passes::TokenPasses;
+use super::passes::{TokenPasses, reading};
 use super::report::Assessment;
 use crate::model::{Decoder, ValueHead};
 use burn::tensor::{Int, Tensor, TensorData};
@@ -25,17 +25,16 @@ pub fn values(trunk: &Decoder, head: &ValueHead, examples: &[ValueExample]) -> V
 
 fn logits(trunk: &Decoder, head: &ValueHead, examples: &[ValueExample]) -> Vec<Vec<f64>> {
     let device = trunk.embedding.val().device();
-    let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.sort_by_key(|&i| examples[i].needed());
+    let every: Vec<&ValueExample> = examples.iter().collect();
     let mut all = vec![Vec::new(); examples.len()];
     // Every position counts here, visited or not.
     let weight = VisitWeight {
         cap: 1.0,
         power: 0.0,
     };
-    for chunk in order.chunks(ROWS) {
+    for chunk in reading(trunk, &every, ROWS) {
         let rows: Vec<&ValueExample> = chunk.iter().map(|&i| &examples[i]).collect();
-        for batch in TokenPasses::of_values(&rows, ROWS, weight) {
+        for batch in TokenPasses::of_values(&rows, rows.len(), weight) {
             let Source::Tokens(tokens) = &batch.source else {
                 continue;
             };

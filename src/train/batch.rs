@@ -2,41 +2,6 @@
 
 use super::example::{PolicyExample, ValueExample};
 use super::pull::Want;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-
-/// Batches of a chunk are sorted by length together, which saves most of the padding and still
-/// mixes what a batch contains.
-const BATCHES_IN_A_CHUNK: usize = 12;
-
-/// The order in which a fit visits its examples: one list of indices for each optimiser step.
-///
-/// Every pass over the data is shuffled, cut into chunks of twelve batches, sorted by length within
-/// the chunk and cut into batches, which are shuffled again. What is left over of a pass comes
-/// first in the next, so every batch has `batch` examples (or all of them, if there are fewer).
-pub fn plan(lengths: &[usize], batch: usize, steps: usize, seed: u64) -> Vec<Vec<usize>> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let batch = batch.min(lengths.len()).max(1);
-    let mut batches: Vec<Vec<usize>> = Vec::with_capacity(steps);
-    let mut left_over: Vec<usize> = Vec::new();
-    while batches.len() < steps && !lengths.is_empty() {
-        let mut pass: Vec<usize> = (0..lengths.len()).collect();
-        pass.shuffle(&mut rng);
-        left_over.append(&mut pass);
-        let whole = left_over.len() - left_over.len() % batch;
-        for chunk in left_over[..whole].chunks(batch * BATCHES_IN_A_CHUNK) {
-            let mut chunk = chunk.to_vec();
-            chunk.sort_by_key(|&i| lengths[i]);
-            let mut cut: Vec<Vec<usize>> = chunk.chunks(batch).map(<[usize]>::to_vec).collect();
-            cut.shuffle(&mut rng);
-            batches.append(&mut cut);
-        }
-        left_over.drain(..whole);
-    }
-    batches.truncate(steps);
-    batches
-}
 
 /// Right-padded rows of tokens.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -193,44 +158,6 @@ pub fn value_targets(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_plan_visits_everything_once_a_pass_and_is_seeded() {
-        let lengths: Vec<usize> = (0..103).map(|i| 10 + (i * 37) % 50).collect();
-        let batches = plan(&lengths, 10, 103, 3);
-        assert_eq!(batches.len(), 103);
-        assert!(batches.iter().all(|b| b.len() == 10));
-        let mut seen = vec![0; 103];
-        batches.iter().flatten().for_each(|&i| seen[i] += 1);
-        assert!(seen.iter().all(|&n| n == 10), "{seen:?}");
-        assert_eq!(batches, plan(&lengths, 10, 103, 3));
-        assert_ne!(batches, plan(&lengths, 10, 103, 4));
-        // Longer plans continue shorter ones, so a fit can be resumed by step number.
-        assert_eq!(batches[..20], plan(&lengths, 10, 20, 3));
-    }
-
-    #[test]
-    fn batches_are_bucketed_by_length() {
-        let lengths: Vec<usize> = (0..480).map(|i| (i * 7919) % 400).collect();
-        let padding = |batches: &[Vec<usize>]| -> usize {
-            let padded = |b: &Vec<usize>| b.len() * b.iter().map(|&i| lengths[i]).max().unwrap();
-            batches.iter().map(padded).sum::<usize>() - lengths.iter().sum::<usize>()
-        };
-        let bucketed = padding(&plan(&lengths, 40, 12, 0));
-        let in_order: Vec<Vec<usize>> = (0..480)
-            .collect::<Vec<_>>()
-            .chunks(40)
-            .map(<[usize]>::to_vec)
-            .collect();
-        assert!(bucketed * 5 < padding(&in_order), "{bucketed}");
-    }
-
-    #[test]
-    fn fewer_examples_than_a_batch_make_one_batch_a_pass() {
-        assert_eq!(plan(&[3, 4], 8, 2, 0).len(), 2);
-        assert!(plan(&[3, 4], 8, 2, 0).iter().all(|b| b.len() == 2));
-        assert!(plan(&[], 8, 2, 0).is_empty());
-    }
 
     #[test]
     fn targets_name_the_weighted_positions_of_padded_rows() {

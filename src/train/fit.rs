@@ -225,6 +225,8 @@ pub(crate) fn run(
         valid_loss: totals.valid_loss,
         value: None,
         tokens: totals.tokens,
+        sequence_tokens: totals.sequence_tokens,
+        prefix_tokens: totals.prefix_tokens,
         seconds: started.elapsed().as_secs_f64(),
         grad_norm: totals.grad_norm / (totals.steps - totals.skipped).max(1) as f64,
     };

@@ -38,6 +38,10 @@ pub struct Params {
     pub policy_batch: usize,
     /// Trajectories in an optimiser step. Default 48.
     pub value_batch: usize,
+    /// Trajectories of a question that are drawn into a step together, with its solutions where these
+    /// are due; 0 for all. On the CPU what they begin with together is computed once, so that more of
+    /// them cost less; but a step then sees fewer questions. Default 1.
+    pub siblings: usize,
     /// Forward and backward passes that an optimiser step is cut into, to save memory; the result is
     /// that of one pass up to rounding. Default 1.
     pub accumulation: usize,
@@ -85,6 +89,7 @@ impl Default for Params {
             epochs: 4.0,
             policy_batch: 48,
             value_batch: 48,
+            siblings: 1,
             accumulation: 1,
             lr: 1.5e-3,
             decay: Decay::Linear,
@@ -203,9 +208,9 @@ pub fn fit_joint(
             prompt_weight: params.prompt_weight as f32,
             parts,
             pieces: pieces(policy, (policy_batch + value_batch).div_ceil(parts)),
-            ..TokenPasses::new(weight)
-                .with_policy(solutions, policy_batch, steps, params.seed)
+            ..TokenPasses::drawn(weight, params.siblings)
                 .with_values(values, value_batch, steps, params.seed)
+                .with_policy(solutions, policy_batch, steps, params.seed)
         }),
         tags: Tags {
             steps: "policy",

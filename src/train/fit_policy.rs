@@ -46,6 +46,10 @@ pub struct Params {
     pub epochs: f64,
     /// Examples in an optimiser step. Default 32.
     pub batch: usize,
+    /// Examples of a question that are drawn into a step together; 0 for all. On the CPU what they begin
+    /// with together is computed once, so that more of them cost less; but a step then sees fewer
+    /// questions. Default 1.
+    pub siblings: usize,
     /// Forward and backward passes that an optimiser step is cut into, to save memory; the result is
     /// that of one pass up to rounding. Default 1.
     pub accumulation: usize,
@@ -91,6 +95,7 @@ impl Default for Params {
             steps: 0,
             epochs: 3.0,
             batch: 32,
+            siblings: 1,
             accumulation: 1,
             lr: 5e-4,
             decay: Decay::Cosine,
@@ -192,7 +197,12 @@ pub fn fit_policy(
             prompt_weight,
             parts,
             pieces: pieces(policy, batch.div_ceil(parts)),
-            ..TokenPasses::new(no_values).with_policy(train, batch, steps, params.seed)
+            ..TokenPasses::drawn(no_values, params.siblings).with_policy(
+                train,
+                batch,
+                steps,
+                params.seed,
+            )
         }),
         tags: Tags {
             steps: "policy",

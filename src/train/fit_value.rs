@@ -1,16 +1,18 @@
 //! Fits a value net: a head on the frozen policy trunk, or a trunk of its own.
 
 use super::assess::assess;
-use super::batch::{Targets, VisitWeight, plan};
+use super::batch::{Targets, VisitWeight, value_input, value_targets};
 use super::check::{Check, optimiser_methods};
 use super::error::Error;
 use super::example::{ValueExample, is_held_out};
 use super::fit::{Compute, Context, Job, can_by_hand, free, free_last_layers, run, step_count};
 use super::learner::{Batch, LOGITS_AT_ONCE, Objective, Source, hidden_states};
 use super::loss::ValueLoss;
-use super::passes::{HiddenPasses, TokenPasses, pieces};
-use super::report::{FitReport, Tags};
+use super::passes::{HiddenPasses, TokenPasses, pieces, reading};
+use super::plan::plan;
+use super::report::{FitReport, StepReport, Tags};
 use super::schedule::Decay;
+use super::trie::distinct;
 use crate::model::{Decoder, ValueHead};
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
@@ -49,6 +51,10 @@ pub struct Params {
     pub epochs: f64,
     /// Trajectories in an optimiser step, where a trunk is trained. Default 48.
     pub batch: usize,
+    /// Trajectories of a question that are drawn into a step together, where a trunk is trained; 0 for
+    /// all. On the CPU what they begin with together is computed once, so that more of them cost less; but
+    /// a step then sees fewer questions. Default 1.
+    pub siblings: usize,
     /// Positions in an optimiser step, where only the head is trained. Default 1024.
     pub positions: usize,
     /// Forward and backward passes that an optimiser step is cut into, to save memory; the result is
@@ -95,6 +101,7 @@ impl Default for Params {
             steps: 600,
             epochs: 4.0,
             batch: 48,
+            siblings: 1,
             positions: 1024,
             accumulation: 1,
             lr: 1e-3,
@@ -179,15 +186,17 @@ pub fn fit_value(
     };
     let all: Vec<&ValueExample> = valid.iter().collect();
     let free_head = Some(free(head.clone(), |_| true));
+    let mut frozen = StepReport::default();
     let job = match params.kind {
         Kind::Head => {
-            let (hidden, targets) = hidden_positions(trunk, &train, weight);
+            let (hidden, targets, taken) = hidden_positions(trunk, &train, weight);
+            frozen = taken;
             let n = targets.wanted.len();
             let steps = step_count(params.steps, params.epochs, n, params.positions);
             let valid = if valid.is_empty() {
                 Vec::new()
             } else {
-                let (hidden, targets) = hidden_positions(trunk, &valid, weight);
+                let (hidden, targets, _) = hidden_positions(trunk, &valid, weight);
                 vec![Batch {
                     source: Source::Hidden(Box::new(hidden)),
                     questions: Vec::new(),
@@ -233,7 +242,12 @@ pub fn fit_value(
                 passes: Arc::new(TokenPasses {
                     parts,
                     pieces: pieces(trunk, batch.div_ceil(parts)),
-                    ..TokenPasses::new(weight).with_values(train, batch, steps, params.seed)
+                    ..TokenPasses::drawn(weight, params.siblings).with_values(
+                        train,
+                        batch,
+                        steps,
+                        params.seed,
+                    )
                 }),
                 tags: Tags {
                     steps: "value",
@@ -248,6 +262,9 @@ pub fn fit_value(
     let new_trunk = new_trunk.unwrap_or_else(|| trunk.clone());
     let new_head = new_head.unwrap_or_else(|| head.clone());
     report.examples = count;
+    report.tokens += frozen.tokens;
+    report.sequence_tokens += frozen.sequence_tokens;
+    report.prefix_tokens += frozen.prefix_tokens;
     if !valid.is_empty() {
         let judged = assess(&new_trunk, &new_head, &valid, params.loss, weight);
         judged.report(context, report.steps);
@@ -256,34 +273,55 @@ pub fn fit_value(
     Ok((new_trunk, new_head, report))
 }
 
-/// The hidden states of all weighted positions, `[n, hidden]`, with their targets.
-fn hidden_positions(
+/// The hidden states of all weighted positions, `[n, hidden]`, with their targets; and the tokens that
+/// this took.
+pub(super) fn hidden_positions(
     trunk: &Decoder,
     examples: &[ValueExample],
     weight: VisitWeight,
-) -> (Tensor<2>, Targets<f32>) {
+) -> (Tensor<2>, Targets<f32>, StepReport) {
     const ROWS: usize = 64;
     let trunk = trunk.valid();
     let device = trunk.embedding.val().device();
+    let pick = |positions: Vec<i32>| {
+        let n = positions.len();
+        Tensor::<1, Int>::from_data(TensorData::new(positions, [n]), &device)
+    };
     let mut sorted: Vec<&ValueExample> = examples.iter().collect();
     sorted.sort_by_key(|e| e.needed());
-    let mut all = Targets::empty();
     let mut hidden = Vec::new();
-    for batch in TokenPasses::of_values(&sorted, ROWS, weight) {
-        let (Source::Tokens(rows), Some(targets)) = (&batch.source, batch.value) else {
-            continue;
-        };
-        if targets.wanted.is_empty() {
-            continue;
+    // Where each example's states begin among those that were computed.
+    let mut starts = vec![0; sorted.len()];
+    let (mut count, mut tokens) = (0, StepReport::default());
+    for chunk in reading(&trunk, &sorted, ROWS) {
+        let some: Vec<&ValueExample> = chunk.iter().map(|&i| sorted[i]).collect();
+        for (&i, example) in chunk.iter().zip(&some) {
+            starts[i] = count;
+            count += value_targets(&[example], 0, 0, weight).wanted.len() as i32;
         }
-        let n = targets.positions.len();
-        let at = Tensor::<1, Int>::from_data(TensorData::new(targets.positions, [n]), &device);
-        hidden.push(hidden_states(&trunk, rows, &device).select(0, at));
-        let first = all.positions.len() as i32;
-        all.positions.extend((0..n as i32).map(|i| first + i));
-        all.wanted.extend(targets.wanted);
-        all.weights.extend(targets.weights);
-        all.total += targets.total;
+        for batch in TokenPasses::of_values(&some, some.len(), weight) {
+            let mut report = batch.tokens();
+            let (Source::Tokens(rows), Some(targets)) = (&batch.source, batch.value) else {
+                continue;
+            };
+            if targets.wanted.is_empty() {
+                continue;
+            }
+            if can_by_hand(&trunk) {
+                let inputs: Vec<&[u32]> = some.iter().map(|e| value_input(e)).collect();
+                report.tokens = distinct(&inputs) as u64;
+            }
+            tokens.add(&report);
+            let states = hidden_states(&trunk, rows, &device);
+            hidden.push(states.select(0, pick(targets.positions)));
+        }
     }
-    (Tensor::cat(hidden, 0), all)
+    let mut all = value_targets(&sorted, 0, 0, weight);
+    let order = sorted.iter().zip(starts).flat_map(|(example, start)| {
+        let n = value_targets(&[example], 0, 0, weight).wanted.len() as i32;
+        start..start + n
+    });
+    all.positions = (0..all.wanted.len() as i32).collect();
+    let hidden = Tensor::cat(hidden, 0).select(0, pick(order.collect()));
+    (hidden, all, tokens)
 }

@@ -1,12 +1,14 @@
 //! Gradients of a pass against central finite differences, and of a cut pass against a whole one.
 
-use super::batch::VisitWeight;
+use super::batch::{Rows, VisitWeight, policy_input, value_input};
 use super::example::{PolicyExample, ValueExample};
 use super::fit::free;
-use super::learner::{Batch, LOGITS_AT_ONCE, Objective, Shared, State, Trainee};
+use super::fit_value::hidden_positions;
+use super::learner::{Batch, LOGITS_AT_ONCE, Objective, Shared, Source, State, Trainee};
 use super::loss::ValueLoss;
 use super::optimiser::global_norm;
 use super::passes::{Passes, TokenPasses};
+use super::trie::distinct;
 use crate::model::{Architecture, Config, Decoder, HeadKind, ValueHead};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -179,15 +181,57 @@ fn a_step_whose_gradient_is_not_finite_is_skipped_and_five_in_a_row_end_the_fit(
     assert!(error.contains("questions [0, 1, 2"), "{error}");
 }
 
+/// Two questions with four texts each that part at different depths: one text is the beginning of
+/// another, two are the same. Right ones are solutions too.
+fn siblings() -> (Vec<PolicyExample>, Vec<ValueExample>) {
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    let (mut policy, mut value) = (Vec::new(), Vec::new());
+    let texts: [&[u32]; 4] = [&[3, 5, 5, 2, 9], &[3, 5, 7], &[3, 5, 5], &[4, 1]];
+    for (question, prompt) in [[1u32, 8, 6], [1, 2, 6]].into_iter().enumerate() {
+        for text in texts.into_iter().chain([texts[0]]) {
+            let tokens = [&prompt[..], text].concat();
+            let n = text.len() + 1;
+            value.push(ValueExample {
+                tokens: tokens.clone(),
+                first: 2,
+                targets: (0..n).map(|_| rng.random_range(-1.0..1.0)).collect(),
+                weights: (0..n)
+                    .map(|i| ((i + text.len()) % 4) as f32 * 5.0)
+                    .collect(),
+                question: question as u64,
+                outcome: 1.0,
+            });
+            policy.push(PolicyExample {
+                tokens: [&tokens[..], &[0]].concat(),
+                first: 3,
+                weight: 0.5,
+                question: question as u64,
+                aims: Vec::new(),
+            });
+        }
+    }
+    (policy, value)
+}
+
 /// The passes of one step over all examples, cut into `parts`.
 fn passes(policy: bool, value: bool, parts: usize) -> Vec<Batch> {
-    let (solutions, trajectories) = examples();
+    passes_over(examples(), policy, value, parts)
+}
+
+fn passes_over(
+    (solutions, trajectories): (Vec<PolicyExample>, Vec<ValueExample>),
+    policy: bool,
+    value: bool,
+    parts: usize,
+) -> Vec<Batch> {
     let mut all = TokenPasses::new(WEIGHT);
     if policy {
-        all = all.with_policy(solutions, 6, 1, 0);
+        let batch = solutions.len();
+        all = all.with_policy(solutions, batch, 1, 0);
     }
     if value {
-        all = all.with_values(trajectories, 6, 1, 0);
+        let batch = trajectories.len();
+        all = all.with_values(trajectories, batch, 1, 0);
     }
     all.prompt_weight = 0.2;
     all.parts = parts;
@@ -255,6 +299,12 @@ fn check(policy: bool, value: bool, loss: ValueLoss) {
         trainee.shared.objective.by_hand = by_hand;
         check_one(&trainee, &passes(policy, value, 1));
     }
+    let mut trainee = trainee(loss, LOGITS_AT_ONCE);
+    trainee.shared.objective.by_hand = true;
+    let batches = passes_over(siblings(), policy, value, 1);
+    check_one(&trainee, &batches);
+    let report = trainee.passes(&batches).0;
+    assert!(2 * report.tokens < report.sequence_tokens, "{report:?}");
 }
 
 fn check_one(trainee: &Trainee, batch: &[Batch]) {
@@ -320,10 +370,14 @@ fn joint_gradients_match_finite_differences() {
 
 /// Sums of a few hundred f32 terms in another order: relative differences of 1e-5 at most.
 fn assert_same(a: &[Vec<f32>], b: &[Vec<f32>]) {
+    assert_close(a, b, 2e-5);
+}
+
+fn assert_close(a: &[Vec<f32>], b: &[Vec<f32>], tolerance: f64) {
     for (index, (a, b)) in a.iter().zip(b).enumerate() {
         let difference: Vec<f32> = a.iter().zip(b).map(|(x, y)| x - y).collect();
         assert!(
-            norm(&difference) < 1e-6 + 2e-5 * norm(a),
+            norm(&difference) < 1e-6 + tolerance * norm(a),
             "parameter {index}: {} of {}",
             norm(&difference),
             norm(a)
@@ -407,28 +461,128 @@ fn gradients_by_hand_are_those_of_autodiff() {
                 let [(burn, a), (own, b)] = both(one, &passes(true, true, parts));
                 assert!((burn - own).abs() < 1e-5 * burn.abs(), "{burn} and {own}");
                 assert!(a.iter().filter(|g| norm(g) > 1e-4).count() > 8);
-                for (index, (a, b)) in a.iter().zip(&b).enumerate() {
-                    let difference: Vec<f32> = a.iter().zip(b).map(|(x, y)| x - y).collect();
-                    assert!(
-                        norm(&difference) < 1e-6 + 5e-5 * norm(a),
-                        "parameter {index}: {} of {}",
-                        norm(&difference),
-                        norm(a)
-                    );
-                }
+                assert_close(&a, &b, 5e-5);
             }
         }
     }
 }
 
+/// A state that several sequences share gets the sum of their gradients: those of the step are those of
+/// a pass for each sequence.
+#[test]
+fn shared_beginnings_give_the_gradients_of_separate_sequences() {
+    let device = Device::flex();
+    let config = Config {
+        hidden_size: 24,
+        intermediate_size: 40,
+        num_hidden_layers: 3,
+        ..config()
+    };
+    for (policy, value) in [(true, true), (true, false), (false, true)] {
+        for last_layers in [0, 2] {
+            let mut one = trainee(ValueLoss::Bce, 7 * 11);
+            let mut trunk = Decoder::init(&config, 1, &device);
+            trunk.embedding = trunk.embedding.map(|e| e.mul_scalar(25.0));
+            one.trunk = Some(crate::train::fit::free_last_layers(trunk, last_layers));
+            let mut head = ValueHead::init(HeadKind::Mlp, 24, 6, 3, &device);
+            let score = (0..6).map(|i| 0.3 * i as f32 - 0.7).collect::<Vec<_>>();
+            head.score = Param::from_data(TensorData::new(score, [6, 1]), &device);
+            one.head = Some(free(head, |_| true));
+            let (solutions, trajectories) = siblings();
+            let count = (usize::from(policy) + usize::from(value)) * trajectories.len();
+            let batches = |parts| {
+                let all = (solutions.clone(), trajectories.clone());
+                passes_over(all, policy, value, parts)
+            };
+            let rows = |batches: &[Batch]| -> Vec<usize> {
+                let rows = |batch: &Batch| match &batch.source {
+                    Source::Tokens(rows) => rows.rows,
+                    Source::Hidden(_) => 0,
+                };
+                batches.iter().map(rows).collect()
+            };
+            assert_eq!(rows(&batches(1)), [count]);
+            assert_eq!(rows(&batches(count)), vec![1; count]);
+
+            one.shared.objective.by_hand = true;
+            let (together, a) = one.passes(&batches(1));
+            let (apart, b) = one.passes(&batches(count));
+            let a = flat(&one, &a);
+            assert!(a.iter().filter(|g| norm(g) > 1e-4).count() > 8);
+            assert!((together.loss - apart.loss).abs() < 1e-6 * apart.loss.abs());
+            assert_close(&a, &flat(&one, &b), 1e-5);
+            let [(burn, c), _] = both(one, &batches(1));
+            assert!((burn - together.loss).abs() < 1e-5 * burn.abs());
+            assert_close(&c, &a, 5e-5);
+
+            assert_eq!(apart.tokens, apart.sequence_tokens);
+            assert_eq!(together.sequence_tokens, apart.sequence_tokens);
+            let inputs = solutions.iter().filter(|_| policy).map(policy_input);
+            let inputs = inputs.chain(trajectories.iter().filter(|_| value).map(value_input));
+            let beginnings: std::collections::BTreeSet<&[u32]> = inputs
+                .flat_map(|line| (1..=line.len()).map(|end| &line[..end]))
+                .collect();
+            assert_eq!(together.tokens, beginnings.len() as u64);
+            let prefix = |e: &ValueExample| -> usize {
+                let learned = e.weights.iter().enumerate().filter(|(_, w)| **w > 0.0);
+                learned.map(|(i, _)| e.first + i + 1).sum()
+            };
+            let prefixes: usize = trajectories.iter().filter(|_| value).map(prefix).sum();
+            assert_eq!(together.prefix_tokens, prefixes as u64);
+        }
+    }
+}
+
+/// Pieces keep the texts of a question together where they can, and a text of either kind is in one.
+#[test]
+fn a_step_is_cut_between_questions() {
+    let mut all = TokenPasses::new(WEIGHT);
+    let (mut solutions, mut trajectories) = (Vec::new(), Vec::new());
+    for question in 0..8u64 {
+        let (policy, value) = siblings();
+        for (mut p, mut v) in policy.into_iter().zip(value).take(5) {
+            for tokens in [&mut p.tokens, &mut v.tokens] {
+                tokens[1] = 2 + question as u32;
+            }
+            (p.question, v.question) = (question, question);
+            solutions.push(p);
+            trajectories.push(v);
+        }
+    }
+    all = all
+        .with_policy(solutions, 40, 1, 0)
+        .with_values(trajectories, 40, 1, 0);
+    all.pieces = 4;
+    let pieces = all.pass(0, 0);
+    let mut questions: Vec<u64> = Vec::new();
+    for piece in &pieces {
+        let of: std::collections::BTreeSet<u64> = piece.questions.iter().copied().collect();
+        assert_eq!((piece.questions.len(), of.len()), (20, 2));
+        questions.extend(of);
+    }
+    questions.sort_unstable();
+    assert_eq!(questions, [0, 1, 2, 3, 4, 5, 6, 7]);
+    // Fewer questions than pieces: then within them.
+    all.pieces = 16;
+    let pieces = all.pass(0, 0);
+    assert_eq!(pieces.len(), 16);
+    assert!(pieces.iter().all(|piece| piece.questions.len() < 10));
+}
+
 #[test]
 fn hidden_states_by_hand_are_those_of_the_decoder() {
     let trunk = trainee(ValueLoss::Bce, 1).trunk.unwrap().valid();
-    let batch = passes(true, false, 1).remove(0);
-    let crate::train::learner::Source::Tokens(rows) = &batch.source else {
-        panic!("rows of tokens")
-    };
-    let own = crate::train::backward::hidden(&trunk, rows);
+    for examples in [examples(), siblings()] {
+        let batch = passes_over(examples, true, false, 1).remove(0);
+        let Source::Tokens(rows) = &batch.source else {
+            panic!("rows of tokens")
+        };
+        hidden_states_agree(&trunk, rows);
+    }
+}
+
+fn hidden_states_agree(trunk: &Decoder, rows: &Rows) {
+    let own = crate::train::backward::hidden(trunk, rows);
     let tokens = Tensor::<2, burn::tensor::Int>::from_data(
         TensorData::new(rows.tokens.clone(), [rows.rows, rows.time]),
         &Device::flex(),
@@ -440,6 +594,39 @@ fn hidden_states_by_hand_are_those_of_the_decoder() {
             assert!((own[at] - burn[at]).abs() < 1e-5);
         }
     }
+}
+
+#[test]
+fn states_for_a_head_are_those_of_separate_sequences_in_the_order_of_their_lengths() {
+    let trunk = trainee(ValueLoss::Bce, 1).trunk.unwrap().valid();
+    let device = Device::flex();
+    let mut examples = siblings().1;
+    examples.reverse();
+    examples.swap(1, 7);
+    let (hidden, targets, taken) = hidden_positions(&trunk, &examples, WEIGHT);
+    let mut sorted: Vec<&ValueExample> = examples.iter().collect();
+    sorted.sort_by_key(|e| e.needed());
+    let (mut states, mut wanted) = (Vec::new(), Vec::new());
+    for batch in TokenPasses::of_values(&sorted, 1, WEIGHT) {
+        let Source::Tokens(rows) = &batch.source else {
+            panic!("rows of tokens")
+        };
+        let tokens: Vec<i32> = rows.tokens.clone();
+        let tokens = TensorData::new(tokens, [1, rows.time]);
+        let all = crate::model::layout::floats(trunk.hidden(Tensor::from_data(tokens, &device)));
+        let targets = batch.value.unwrap();
+        for &at in &targets.positions {
+            states.extend_from_slice(&all[at as usize * 8..][..8]);
+        }
+        wanted.extend(targets.wanted);
+    }
+    assert_eq!(targets.wanted, wanted);
+    let found = crate::model::layout::floats(hidden);
+    assert_eq!(found.len(), states.len());
+    assert!(found.iter().zip(&states).all(|(a, b)| (a - b).abs() < 1e-5));
+    let inputs: Vec<&[u32]> = examples.iter().map(value_input).collect();
+    assert_eq!(taken.tokens, distinct(&inputs) as u64);
+    assert!(2 * taken.tokens < taken.sequence_tokens);
 }
 
 #[test]

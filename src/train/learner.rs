@@ -60,6 +60,24 @@ pub(crate) struct Batch {
     pub value: Option<Targets<f32>>,
 }
 
+impl Batch {
+    /// The tokens of a pass that shares no beginnings.
+    pub fn tokens(&self) -> StepReport {
+        let Source::Tokens(rows) = &self.source else {
+            return StepReport::default();
+        };
+        let positions = self.value.iter().flat_map(|targets| &targets.positions);
+        StepReport {
+            tokens: rows.real as u64,
+            sequence_tokens: rows.real as u64,
+            prefix_tokens: positions
+                .map(|&p| (p as usize % rows.time) as u64 + 1)
+                .sum(),
+            ..StepReport::default()
+        }
+    }
+}
+
 /// What all clones of a [`Trainee`] share.
 #[derive(Clone)]
 pub(crate) struct Shared {
@@ -267,10 +285,7 @@ impl Trainee {
     pub(crate) fn pass(&self, batch: &Batch) -> (StepReport, GradientsParams) {
         let device = self.device();
         let hidden = self.hidden(&batch.source, &device);
-        let mut report = StepReport::default();
-        if let Source::Tokens(rows) = &batch.source {
-            report.tokens = rows.real as u64;
-        }
+        let mut report = batch.tokens();
         let mut total: Option<Tensor<1>> = None;
         let mut add = |part: Tensor<1>| {
             total = Some(match total.take() {

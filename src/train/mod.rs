@@ -33,10 +33,12 @@ pub mod loss;
 pub mod metrics;
 pub mod optimiser;
 mod passes;
+pub mod plan;
 pub mod pull;
 mod report;
 pub mod schedule;
 mod silent;
+mod trie;
 
 pub use assess::{assess, values};
 pub use drift::{Drift, drift};
@@ -50,3 +52,4 @@ pub use fit_value::fit_value;
 pub(crate) use learner::LOGITS_AT_ONCE;
 pub(crate) use passes::piece_count;
 pub use report::{Assessment, DEPTHS, FitReport};
+pub(crate) use trie::crowds;

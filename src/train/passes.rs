@@ -1,14 +1,17 @@
 //! The passes of a fit: which examples, as which rows and targets.
 
 use super::batch::{
-    Rows, Targets, VisitWeight, plan, policy_input, policy_targets, value_input, value_targets,
+    Rows, Targets, VisitWeight, policy_input, policy_targets, value_input, value_targets,
 };
 use super::example::{PolicyExample, ValueExample};
 use super::learner::{Batch, Source};
+use super::plan::{plan_beside, plan_together};
+use super::trie::{shared, sorted};
 use crate::model::Decoder;
 use crate::model::device::is_cpu;
 use burn::module::Module;
 use burn::tensor::Tensor;
+use std::ops::Range;
 
 /// Makes the passes of a fit, each from its number alone, so that a fit can go on anywhere.
 pub(crate) trait Passes: Send + Sync {
@@ -50,6 +53,8 @@ pub(crate) struct TokenPasses {
     pub value: Vec<ValueExample>,
     pub value_plan: Vec<Vec<usize>>,
     pub weight: VisitWeight,
+    /// Examples of a question that are drawn together; 0 for all.
+    pub siblings: usize,
     /// Passes in a step.
     pub parts: usize,
     /// Pieces in a pass.
@@ -66,12 +71,22 @@ impl TokenPasses {
             value: Vec::new(),
             value_plan: Vec::new(),
             weight,
+            siblings: 1,
             parts: 1,
             pieces: 1,
         }
     }
 
-    /// With `batch` of `examples` in each of `steps` steps.
+    /// No examples yet, which will be drawn `siblings` of a question at a time.
+    pub fn drawn(weight: VisitWeight, siblings: usize) -> Self {
+        TokenPasses {
+            siblings,
+            ..TokenPasses::new(weight)
+        }
+    }
+
+    /// With `batch` of `examples` in each of `steps` steps. Where siblings are drawn together, those of
+    /// the step's trajectories come first.
     pub fn with_policy(
         self,
         examples: Vec<PolicyExample>,
@@ -80,8 +95,16 @@ impl TokenPasses {
         seed: u64,
     ) -> Self {
         let lengths: Vec<usize> = examples.iter().map(|e| e.tokens.len()).collect();
+        let questions: Vec<u64> = examples.iter().map(|e| e.question).collect();
+        let of = |step: &Vec<usize>| step.iter().map(|&i| self.value[i].question).collect();
         TokenPasses {
-            policy_plan: plan(&lengths, batch, steps, seed),
+            policy_plan: match self.siblings == 1 || self.value.is_empty() {
+                true => plan_together(&lengths, &questions, self.siblings, batch, steps, seed),
+                false => {
+                    let beside: Vec<_> = self.value_plan.iter().map(of).collect();
+                    plan_beside(&questions, &beside, batch, seed)
+                }
+            },
             policy: examples,
             ..self
         }
@@ -96,9 +119,11 @@ impl TokenPasses {
         seed: u64,
     ) -> Self {
         let lengths: Vec<usize> = examples.iter().map(ValueExample::needed).collect();
+        let questions: Vec<u64> = examples.iter().map(|e| e.question).collect();
+        // Another order than that of the solutions beside them.
+        let seed = seed ^ 0x5a5a;
         TokenPasses {
-            // Another order than that of the solutions beside them.
-            value_plan: plan(&lengths, batch, steps, seed ^ 0x5a5a),
+            value_plan: plan_together(&lengths, &questions, self.siblings, batch, steps, seed),
             value: examples,
             ..self
         }
@@ -122,19 +147,88 @@ impl TokenPasses {
     }
 }
 
-/// The examples of pass `part` of `parts`, and all examples of the step.
-fn part_of<'a, T>(
-    all: &'a [T],
-    plan: &[Vec<usize>],
-    step: usize,
-    part: usize,
-    parts: usize,
-) -> (Vec<&'a T>, Vec<&'a T>) {
-    let step = plan.get(step).map_or(&[][..], Vec::as_slice);
-    let pick = |indices: &[usize]| indices.iter().map(|&i| &all[i]).collect::<Vec<_>>();
-    // Even shares: none is empty as long as there are as many examples as parts.
-    let share = part * step.len() / parts..(part + 1) * step.len() / parts;
-    (pick(&step[share]), pick(step))
+/// An example of a step.
+#[derive(Clone, Copy)]
+enum Item<'a> {
+    Policy(&'a PolicyExample),
+    Value(&'a ValueExample),
+}
+
+impl<'a> Item<'a> {
+    fn input(self) -> &'a [u32] {
+        match self {
+            Item::Policy(example) => policy_input(example),
+            Item::Value(example) => value_input(example),
+        }
+    }
+
+    fn question(self) -> u64 {
+        match self {
+            Item::Policy(example) => example.question,
+            Item::Value(example) => example.question,
+        }
+    }
+}
+
+/// The examples of either kind, in their order.
+fn apart<'a>(items: &[Item<'a>]) -> (Vec<&'a PolicyExample>, Vec<&'a ValueExample>) {
+    let (mut policy, mut value) = (Vec::new(), Vec::new());
+    for item in items {
+        match item {
+            Item::Policy(example) => policy.push(*example),
+            Item::Value(example) => value.push(*example),
+        }
+    }
+    (policy, value)
+}
+
+/// Cuts `items`, which are in the order of their tokens, into `shares` of about as many new tokens, none
+/// empty while there are enough items. A cut goes between two questions, unless the next such place
+/// is more than a quarter of a share away: siblings that part compute twice what they share.
+fn cut(items: &[Item<'_>], shares: usize) -> Vec<Range<usize>> {
+    let mut before = vec![0];
+    for (i, item) in items.iter().enumerate() {
+        let again = i
+            .checked_sub(1)
+            .map_or(0, |last| shared(items[last].input(), item.input()));
+        before.push(before[i] + item.input().len() - again);
+    }
+    let total = before[items.len()];
+    let mut ends = vec![0];
+    for share in 1..shares {
+        let least = (ends[share - 1] + 1).min(items.len());
+        let most = (items.len() + share).saturating_sub(shares).max(least);
+        let off = |i: &usize| (before[*i] * shares).abs_diff(total * share);
+        let between = |&i: &usize| {
+            let pair = items.get(i.wrapping_sub(1)).zip(items.get(i));
+            pair.is_none_or(|(a, b)| a.question() != b.question())
+        };
+        let near = |i: &usize| 4 * off(i) <= total;
+        let place = (least..=most).filter(between).min_by_key(off).filter(near);
+        ends.push(place.or((least..=most).min_by_key(off)).unwrap_or(least));
+    }
+    ends.push(items.len());
+    ends.windows(2).map(|pair| pair[0]..pair[1]).collect()
+}
+
+/// Indices of `examples` for passes of up to `rows` rows without gradients. On the CPU those of a
+/// question share a pass; elsewhere those of like length do, which saves padding.
+pub(crate) fn reading(trunk: &Decoder, examples: &[&ValueExample], rows: usize) -> Vec<Vec<usize>> {
+    if !is_cpu(&trunk.embedding.val().device().inner()) {
+        let mut order: Vec<usize> = (0..examples.len()).collect();
+        order.sort_by_key(|&i| examples[i].needed());
+        return order.chunks(rows).map(<[usize]>::to_vec).collect();
+    }
+    let inputs: Vec<&[u32]> = examples.iter().map(|e| value_input(e)).collect();
+    let order = sorted(&inputs);
+    let mut passes: Vec<Vec<usize>> = Vec::new();
+    for tree in order.chunk_by(|&a, &b| examples[a].question == examples[b].question) {
+        match passes.last_mut() {
+            Some(last) if last.len() + tree.len() <= rows => last.extend(tree),
+            _ => passes.extend(tree.chunks(rows).map(<[usize]>::to_vec)),
+        }
+    }
+    passes
 }
 
 fn make_pass(
@@ -160,12 +254,25 @@ fn make_pass(
 }
 
 impl TokenPasses {
-    /// Share `part` of `parts` of a step. Its targets are divided by the weight of the whole step.
-    fn share(&self, step: usize, part: usize, parts: usize) -> Batch {
-        let (policy, all_policy) = part_of(&self.policy, &self.policy_plan, step, part, parts);
-        let (value, all_value) = part_of(&self.value, &self.value_plan, step, part, parts);
+    /// The examples of a step, in the order of their tokens, so that siblings stand together.
+    fn step(&self, step: usize) -> Vec<Item<'_>> {
+        fn of(plan: &[Vec<usize>], step: usize) -> &[usize] {
+            plan.get(step).map_or(&[], Vec::as_slice)
+        }
+        let policy = of(&self.policy_plan, step).iter();
+        let value = of(&self.value_plan, step).iter();
+        let mut items: Vec<Item<'_>> = policy.map(|&i| Item::Policy(&self.policy[i])).collect();
+        items.extend(value.map(|&i| Item::Value(&self.value[i])));
+        items.sort_by_key(|item| item.input());
+        items
+    }
+
+    /// A pass over `some` of a step's examples. Its targets are divided by the weight of `all`.
+    fn share(&self, some: &[Item<'_>], all: &[Item<'_>]) -> Batch {
+        let (policy, value) = apart(some);
         let mut batch = make_pass(&policy, self.prompt_weight, &value, self.weight);
-        if parts > 1 {
+        if some.len() < all.len() {
+            let (all_policy, all_value) = apart(all);
             if let Some(targets) = &mut batch.policy {
                 targets.total = policy_targets(&all_policy, 0, 0, self.prompt_weight).total;
             }
@@ -179,8 +286,11 @@ impl TokenPasses {
 
 impl Passes for TokenPasses {
     fn pass(&self, step: usize, part: usize) -> Vec<Batch> {
-        (part * self.pieces..(part + 1) * self.pieces)
-            .map(|share| self.share(step, share, self.parts * self.pieces))
+        let all = self.step(step);
+        let part = &all[cut(&all, self.parts).swap_remove(part)];
+        cut(part, self.pieces)
+            .into_iter()
+            .map(|piece| self.share(&part[piece], &all))
             .filter(|batch| batch.policy.is_some() || batch.value.is_some())
             .collect()
     }

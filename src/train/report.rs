@@ -83,8 +83,16 @@ pub struct FitReport {
     pub valid_loss: Option<f64>,
     /// How well the fitted value predicts held-out questions; a policy fit has none.
     pub value: Option<Assessment>,
-    /// Tokens that went through the network, forward and back, padding not counted.
+    /// Tokens that went through the network, forward and back (forward once, for a head on a frozen
+    /// trunk), padding not counted; a beginning that examples of a pass share counts once.
     pub tokens: u64,
+    /// The same if every example were a sequence of its own.
+    #[serde(default)]
+    pub sequence_tokens: u64,
+    /// The same if every prefix that the value learned from were one: what a pass for each tree node
+    /// takes.
+    #[serde(default)]
+    pub prefix_tokens: u64,
     /// Wall-clock time of the fit.
     pub seconds: f64,
     /// Mean of the gradient's global norm before clipping.
@@ -99,7 +107,12 @@ pub(crate) struct StepReport {
     pub value_loss: Option<f64>,
     pub grad_norm: f64,
     pub lr: f64,
+    /// See [`FitReport`], as the next two.
     pub tokens: u64,
+    #[serde(default)]
+    pub sequence_tokens: u64,
+    #[serde(default)]
+    pub prefix_tokens: u64,
     /// A number was not finite and the weights were left as they were.
     pub skipped: bool,
 }
@@ -123,6 +136,8 @@ impl StepReport {
         self.policy_loss = sum(self.policy_loss, other.policy_loss);
         self.value_loss = sum(self.value_loss, other.value_loss);
         self.tokens += other.tokens;
+        self.sequence_tokens += other.sequence_tokens;
+        self.prefix_tokens += other.prefix_tokens;
     }
 }
 
@@ -141,6 +156,8 @@ pub(crate) struct Totals {
     pub skipped: usize,
     pub loss: f64,
     pub tokens: u64,
+    pub sequence_tokens: u64,
+    pub prefix_tokens: u64,
     pub grad_norm: f64,
     pub valid_loss: Option<f64>,
 }
@@ -207,6 +224,8 @@ impl Feed {
         };
         totals.steps += 1;
         totals.tokens += report.tokens;
+        totals.sequence_tokens += report.sequence_tokens;
+        totals.prefix_tokens += report.prefix_tokens;
         totals.grad_norm += report.grad_norm;
         let (mean, skipped) = (totals.loss, totals.skipped);
         drop(totals);

@@ -1,4 +1,5 @@
-//! Causal attention of one sequence for the query heads that share a key head, and its gradient.
+//! Causal attention of a stretch of tokens to itself and to what came before, for the query heads that
+//! share a key head, and its gradient.
 //! Scores are computed row by row and anew in the backward pass; none are kept.
 
 use crate::kernels::lanes::{dispatch, dot_body, exp, max_body, multiply_add, sum_body};
@@ -6,9 +7,11 @@ use crate::kernels::lanes::{dispatch, dot_body, exp, max_body, multiply_add, sum
 /// Rows of scores are this many numbers longer than they need to be at most.
 const LANES: usize = 16;
 
-/// Queries, keys and values of one sequence: `queries` is `[group, time, d]`, the others `[time, d]`.
+/// Queries, keys and values of a stretch of `own` tokens after `past` others: `queries` is `[group, own,
+/// d]`, the others `[past + own, d]`.
 pub struct Heads {
-    pub time: usize,
+    pub past: usize,
+    pub own: usize,
     pub d: usize,
     pub queries: Vec<f32>,
     pub keys: Vec<f32>,
@@ -32,9 +35,13 @@ impl Heads {
         (self.d as f32).sqrt().recip()
     }
 
-    /// What is attended, `[group, time, d]`.
+    fn time(&self) -> usize {
+        self.past + self.own
+    }
+
+    /// What is attended, `[group, own, d]`.
     pub fn forward(&self) -> Vec<f32> {
-        let (time, d) = (self.time, self.d);
+        let (time, d) = (self.time(), self.d);
         let padded = time.next_multiple_of(LANES);
         let keys = turned(&self.keys, time, d);
         let mut out = vec![0.0; self.queries.len()];
@@ -45,22 +52,23 @@ impl Heads {
             .zip(out.chunks_exact_mut(d))
             .enumerate()
         {
-            let seen = at % time + 1;
+            let seen = self.past + at % self.own + 1;
             weigh(query, &keys, seen, self.scale(), &mut scores);
             mix(&scores[..seen], &self.values, out);
         }
         out
     }
 
-    /// From the gradient of what is attended, `[group, time, d]`, to those of queries, keys and
+    /// From the gradient of what is attended, `[group, own, d]`, to those of queries, keys and
     /// values.
     pub fn backward(&self, dout: &[f32]) -> Heads {
-        let (time, d) = (self.time, self.d);
+        let (time, d) = (self.time(), self.d);
         let padded = time.next_multiple_of(LANES);
         let keys = turned(&self.keys, time, d);
         let values = turned(&self.values, time, d);
         let mut grads = Heads {
-            time,
+            past: self.past,
+            own: self.own,
             d,
             queries: vec![0.0; self.queries.len()],
             keys: vec![0.0; self.keys.len()],
@@ -70,7 +78,7 @@ impl Heads {
         let rows = self.queries.chunks_exact(d).zip(dout.chunks_exact(d));
         for (at, ((query, dout), dquery)) in rows.zip(grads.queries.chunks_exact_mut(d)).enumerate()
         {
-            let seen = at % time + 1;
+            let seen = self.past + at % self.own + 1;
             weigh(query, &keys, seen, self.scale(), &mut weights);
             products(dout, &values, seen, &mut slopes);
             soften(&weights[..seen], &mut slopes[..seen], self.scale());

@@ -7,6 +7,7 @@ use crate::kernels::{Left, Panels, Team, Tiles, multiply_rows};
 use crate::model::Config;
 use crate::model::decoder::Layer;
 use crate::model::layout::floats;
+use crate::train::trie::{Branch, Trie};
 use burn::tensor::Tensor;
 
 /// A weight `[k, n]` and its transpose, packed.
@@ -127,20 +128,37 @@ impl LayerGrads {
     }
 }
 
-/// The tokens of a pass, one sequence after the other.
+/// The tokens of a pass, each beginning that sequences share once.
 pub struct Sequences<'a> {
     pub config: &'a Config,
-    /// Where each begins, and where the last ends.
-    pub bounds: Vec<usize>,
+    pub trie: Trie,
     /// `[longest, head_dim / 2]`.
     pub cos: Vec<f32>,
     pub sin: Vec<f32>,
 }
 
+/// `[index, d]` of a column block of the rows `index` of `x`.
+fn block(x: &[f32], width: usize, first: usize, d: usize, index: &[usize]) -> Vec<f32> {
+    let mut out = Vec::with_capacity(index.len() * d);
+    for &at in index {
+        out.extend_from_slice(&x[at * width + first..][..d]);
+    }
+    out
+}
+
+/// Adds `[index, d]` to a column block of the rows `index` of `x`.
+fn add_block(from: &[f32], x: &mut [f32], width: usize, first: usize, d: usize, index: &[usize]) {
+    for (&at, row) in index.iter().zip(from.chunks_exact(d)) {
+        for (x, from) in x[at * width + first..][..d].iter_mut().zip(row) {
+            *x += from;
+        }
+    }
+}
+
 impl Sequences<'_> {
     /// Tokens together.
     pub fn len(&self) -> usize {
-        self.bounds[self.bounds.len() - 1]
+        self.trie.tokens.len()
     }
 
     /// Rotates the queries and keys in `qkv`; `back` undoes it, which is also its gradient.
@@ -152,10 +170,11 @@ impl Sequences<'_> {
             false => Vec::new(),
         };
         let sin = if back { &negative } else { &self.sin };
-        for bounds in self.bounds.windows(2) {
-            for at in bounds[0]..bounds[1] {
-                let angle = (at - bounds[0]) * half..(at - bounds[0] + 1) * half;
-                let row = &mut qkv[at * self.config.qkv_size()..][..heads * d];
+        for branch in &self.trie.branches {
+            for i in 0..branch.own {
+                let position = branch.past + i;
+                let angle = position * half..(position + 1) * half;
+                let row = &mut qkv[(branch.first + i) * self.config.qkv_size()..][..heads * d];
                 for head in row.chunks_exact_mut(d) {
                     rotate(head, &self.cos[angle.clone()], &sin[angle.clone()]);
                 }
@@ -163,32 +182,35 @@ impl Sequences<'_> {
         }
     }
 
-    /// Which sequence and which key head each item of attention is of.
-    fn items(&self) -> impl Iterator<Item = (usize, usize)> {
+    /// Which branch and which key head each item of attention is of.
+    fn items(&self) -> impl Iterator<Item = (&Branch, usize)> {
         let kv = self.config.num_key_value_heads;
-        (0..self.bounds.len() - 1).flat_map(move |s| (0..kv).map(move |head| (s, head)))
+        let branches = self.trie.branches.iter();
+        branches.flat_map(move |branch| (0..kv).map(move |head| (branch, head)))
     }
 
-    /// `[time, d]` of a column block of the rows of sequence `s`.
-    fn block(&self, x: &[f32], width: usize, s: usize, first: usize) -> Vec<f32> {
-        let d = self.config.head_dim;
-        let rows = self.bounds[s]..self.bounds[s + 1];
-        let mut out = Vec::with_capacity(rows.len() * d);
-        for at in rows {
-            out.extend_from_slice(&x[at * width + first..][..d]);
+    /// `[group, own, d]` of the rows of `x`, each `width` long, that a branch has to itself: the columns
+    /// of the query heads of key head `head`.
+    fn queries(&self, x: &[f32], width: usize, branch: &Branch, head: usize) -> Vec<f32> {
+        let c = self.config;
+        let group = c.num_attention_heads / c.num_key_value_heads;
+        let own = &self.trie.path(branch)[branch.past..];
+        let heads = head * group..(head + 1) * group;
+        let each = heads.map(|h| block(x, width, h * c.head_dim, c.head_dim, own));
+        each.collect::<Vec<_>>().concat()
+    }
+
+    /// The reverse of [`Sequences::queries`].
+    fn add_queries(&self, from: &[f32], x: &mut [f32], width: usize, branch: &Branch, head: usize) {
+        let c = self.config;
+        let (d, group) = (c.head_dim, c.num_attention_heads / c.num_key_value_heads);
+        let own = &self.trie.path(branch)[branch.past..];
+        for (g, from) in from.chunks_exact(branch.own * d).enumerate() {
+            add_block(from, x, width, (head * group + g) * d, d, own);
         }
-        out
     }
 
-    /// The reverse of [`Sequences::block`].
-    fn put(&self, from: &[f32], x: &mut [f32], width: usize, s: usize, first: usize) {
-        let d = self.config.head_dim;
-        for (at, row) in (self.bounds[s]..self.bounds[s + 1]).zip(from.chunks_exact(d)) {
-            x[at * width + first..][..d].copy_from_slice(row);
-        }
-    }
-
-    fn heads(&self, qkv: &[f32], s: usize, head: usize) -> Heads {
+    fn heads(&self, qkv: &[f32], branch: &Branch, head: usize) -> Heads {
         let c = self.config;
         let (h, kv, d, width) = (
             c.num_attention_heads,
@@ -196,36 +218,29 @@ impl Sequences<'_> {
             c.head_dim,
             c.qkv_size(),
         );
-        let group = h / kv;
-        let mut queries = Vec::new();
-        for g in 0..group {
-            queries.extend(self.block(qkv, width, s, (head * group + g) * d));
-        }
+        let path = self.trie.path(branch);
         Heads {
-            time: self.bounds[s + 1] - self.bounds[s],
+            past: branch.past,
+            own: branch.own,
             d,
-            queries,
-            keys: self.block(qkv, width, s, (h + head) * d),
-            values: self.block(qkv, width, s, (h + kv + head) * d),
+            queries: self.queries(qkv, width, branch, head),
+            keys: block(qkv, width, (h + head) * d, d, path),
+            values: block(qkv, width, (h + kv + head) * d, d, path),
         }
     }
 
     /// `[m, qkv]` after the rotation to `[m, heads * d]`.
     fn attend(&self, team: Team, qkv: &[f32]) -> Vec<f32> {
-        let (h, d) = (self.config.num_attention_heads, self.config.head_dim);
-        let group = h / self.config.num_key_value_heads;
+        let width = self.config.num_attention_heads * self.config.head_dim;
         let mut items: Vec<_> = self.items().map(|item| (item, Vec::new())).collect();
         team.chunks(&mut items, 1, |_, some| {
-            for ((s, head), out) in some {
-                *out = self.heads(qkv, *s, *head).forward();
+            for ((branch, head), out) in some {
+                *out = self.heads(qkv, branch, *head).forward();
             }
         });
-        let mut attended = vec![0.0; self.len() * h * d];
-        for ((s, head), out) in items {
-            let time = self.bounds[s + 1] - self.bounds[s];
-            for (g, from) in out.chunks_exact(time * d).enumerate() {
-                self.put(from, &mut attended, h * d, s, (head * group + g) * d);
-            }
+        let mut attended = vec![0.0; self.len() * width];
+        for ((branch, head), out) in items {
+            self.add_queries(&out, &mut attended, width, branch, head);
         }
         attended
     }
@@ -239,25 +254,22 @@ impl Sequences<'_> {
             c.head_dim,
             c.qkv_size(),
         );
-        let group = h / kv;
         let mut items: Vec<_> = self.items().map(|item| (item, None)).collect();
         team.chunks(&mut items, 1, |_, some| {
-            for ((s, head), grads) in some {
-                let mut dout = Vec::new();
-                for g in 0..group {
-                    dout.extend(self.block(dattended, h * d, *s, (*head * group + g) * d));
-                }
-                *grads = Some(self.heads(qkv, *s, *head).backward(&dout));
+            for ((branch, head), grads) in some {
+                let dout = self.queries(dattended, h * d, branch, *head);
+                *grads = Some(self.heads(qkv, branch, *head).backward(&dout));
             }
         });
         let mut dqkv = vec![0.0; self.len() * width];
-        for ((s, head), grads) in items {
+        // A node's key and value are seen from every branch below it; the order of the sum is fixed.
+        for ((branch, head), grads) in items {
             let Some(grads) = grads else { continue };
-            for (g, from) in grads.queries.chunks_exact(grads.time * d).enumerate() {
-                self.put(from, &mut dqkv, width, s, (head * group + g) * d);
-            }
-            self.put(&grads.keys, &mut dqkv, width, s, (h + head) * d);
-            self.put(&grads.values, &mut dqkv, width, s, (h + kv + head) * d);
+            let path = self.trie.path(branch);
+            self.add_queries(&grads.queries, &mut dqkv, width, branch, head);
+            add_block(&grads.keys, &mut dqkv, width, (h + head) * d, d, path);
+            let values = (h + kv + head) * d;
+            add_block(&grads.values, &mut dqkv, width, values, d, path);
         }
         self.rotate(&mut dqkv, true);
         dqkv

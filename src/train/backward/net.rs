@@ -8,10 +8,13 @@ use crate::model::{Config, Decoder, ValueHead};
 use crate::train::batch::{Rows, Targets};
 use crate::train::learner::{Batch, Objective, Source, ints};
 use crate::train::passes::SMALL;
+use crate::train::pull::Want;
 use crate::train::report::StepReport;
+use crate::train::trie::Trie;
 use burn::module::Param;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
+use std::collections::HashMap;
 
 /// The weights of a net for the pieces of one step. Those of a small net are packed before the pieces
 /// begin, and what a layer's forward pass leaves is kept for the backward one; with a large net, whose
@@ -53,36 +56,44 @@ fn head(decoder: &Decoder) -> Packed {
     Packed::turned(head.val())
 }
 
-/// The tokens of padded rows without the padding.
-fn sequences<'a>(
-    config: &'a Config,
-    decoder: &Decoder,
-    rows: &Rows,
-) -> (Vec<usize>, Sequences<'a>) {
-    let mut bounds = vec![0];
-    let mut tokens = Vec::with_capacity(rows.real);
-    for (row, &length) in rows.lengths.iter().enumerate() {
-        let line = &rows.tokens[row * rows.time..][..length];
-        tokens.extend(line.iter().map(|&t| t as usize));
-        bounds.push(tokens.len());
-    }
+fn sequences<'a>(config: &'a Config, decoder: &Decoder, rows: &Rows) -> Sequences<'a> {
     let (cos, sin) = decoder.rope().table(rows.time);
-    let sequences = Sequences {
+    Sequences {
         config,
-        bounds,
+        trie: Trie::new(rows),
         cos,
         sin,
-    };
-    (tokens, sequences)
+    }
 }
 
-/// Where positions of padded rows lie without the padding.
-fn places<T>(targets: &Targets<T>, rows: &Rows, sequences: &Sequences<'_>) -> Vec<usize> {
-    targets
-        .positions
-        .iter()
-        .map(|&p| sequences.bounds[p as usize / rows.time] + p as usize % rows.time)
-        .collect()
+/// The nodes at positions of padded rows.
+fn places<T>(targets: &Targets<T>, rows: &Rows, trie: &Trie) -> Vec<usize> {
+    let at = |&p: &i32| trie.paths[p as usize / rows.time][p as usize % rows.time];
+    targets.positions.iter().map(at).collect()
+}
+
+/// `targets` at the nodes `places`, with those that want the same of a node as one: the weights of equal
+/// losses add up.
+fn merged(targets: &Targets<Want>, places: &[usize]) -> (Targets<Want>, Vec<usize>) {
+    let mut at: HashMap<usize, Vec<usize>> = HashMap::new();
+    let mut all = Targets::empty();
+    let mut nodes = Vec::new();
+    all.total = targets.total;
+    let each = places.iter().zip(&targets.positions);
+    let wants = targets.wanted.iter().zip(&targets.weights);
+    for ((&node, &position), (&want, &weight)) in each.zip(wants) {
+        let here = at.entry(node).or_default();
+        if let Some(&same) = here.iter().find(|&&i| all.wanted[i] == want) {
+            all.weights[same] += weight;
+            continue;
+        }
+        here.push(nodes.len());
+        nodes.push(node);
+        all.positions.push(position);
+        all.wanted.push(want);
+        all.weights.push(weight);
+    }
+    (all, nodes)
 }
 
 fn embed(decoder: &Decoder, tokens: &[usize]) -> Vec<f32> {
@@ -94,8 +105,8 @@ fn embed(decoder: &Decoder, tokens: &[usize]) -> Vec<f32> {
 /// Final hidden states of padded rows, `[rows * time, hidden]`; those of padding are zero.
 pub(crate) fn hidden(decoder: &Decoder, rows: &Rows) -> Vec<f32> {
     let config = decoder.config();
-    let (tokens, sequences) = sequences(config, decoder, rows);
-    let mut x = embed(decoder, &tokens);
+    let sequences = sequences(config, decoder, rows);
+    let mut x = embed(decoder, &sequences.trie.tokens);
     for layer in &decoder.layers {
         x = layer::forward(Team::All, &LayerWeights::new(layer), &sequences, &x).0;
     }
@@ -106,9 +117,12 @@ pub(crate) fn hidden(decoder: &Decoder, rows: &Rows) -> Vec<f32> {
     );
     let width = config.hidden_size;
     let mut padded = vec![0.0; rows.rows * rows.time * width];
-    for (row, bounds) in sequences.bounds.windows(2).enumerate() {
-        let from = &normed.y[bounds[0] * width..bounds[1] * width];
-        padded[row * rows.time * width..][..from.len()].copy_from_slice(from);
+    for (path, row) in
+        (sequences.trie.paths.iter()).zip(padded.chunks_mut((rows.time * width).max(1)))
+    {
+        for (&node, to) in path.iter().zip(row.chunks_exact_mut(width)) {
+            to.copy_from_slice(&normed.y[node * width..][..width]);
+        }
     }
     padded
 }
@@ -122,7 +136,7 @@ pub(crate) fn pass(
     batch: &Batch,
     objective: &Objective,
 ) -> (StepReport, GradientsParams) {
-    let mut report = StepReport::default();
+    let mut report = batch.tokens();
     let mut gradients = GradientsParams::new();
     let Source::Tokens(rows) = &batch.source else {
         return (report, gradients);
@@ -130,10 +144,11 @@ pub(crate) fn pass(
     let decoder = weights.decoder;
     let config = decoder.config();
     let (width, vocab) = (config.hidden_size, config.vocab_size);
-    let (tokens, sequences) = sequences(config, decoder, rows);
+    let sequences = sequences(config, decoder, rows);
+    let trie = &sequences.trie;
     let mut tiles = Tiles::default();
     // The inputs of all layers, and of the final norm.
-    let mut inputs = vec![embed(decoder, &tokens)];
+    let mut inputs = vec![embed(decoder, &trie.tokens)];
     let mut tapes: Vec<Option<Tape>> = Vec::new();
     for index in 0..decoder.layers.len() {
         let x = &inputs[index];
@@ -149,7 +164,7 @@ pub(crate) fn pass(
     let mut dhidden = vec![0.0; normed.y.len()];
     let mut dhead = vec![0.0; vocab * width];
     let mut dvalue = HeadGrads::default();
-    report.tokens = rows.real as u64;
+    report.tokens = trie.tokens.len() as u64;
     if let (Some(targets), Some(head)) = (some(&batch.value), head) {
         let (loss, grads) = heads::value(
             team,
@@ -158,7 +173,7 @@ pub(crate) fn pass(
             &normed.y,
             width,
             targets,
-            &places(targets, rows, &sequences),
+            &places(targets, rows, trie),
             objective.value_loss,
             objective.value_scale,
             &mut dhidden,
@@ -167,7 +182,7 @@ pub(crate) fn pass(
         dvalue = grads;
     }
     if let Some(targets) = some(&batch.policy) {
-        let places = places(targets, rows, &sequences);
+        let (targets, places) = merged(targets, &places(targets, rows, trie));
         let loss = weights.with_head(|head| {
             heads::policy(
                 team,
@@ -175,7 +190,7 @@ pub(crate) fn pass(
                 head,
                 &normed.y,
                 width,
-                targets,
+                &targets,
                 &places,
                 (objective.logits_at_once / vocab).max(1),
                 &mut dhidden,
@@ -231,7 +246,7 @@ pub(crate) fn pass(
         }
     };
     if embedded {
-        for (&token, dx) in tokens.iter().zip(dx.chunks_exact(width)) {
+        for (&token, dx) in trie.tokens.iter().zip(dx.chunks_exact(width)) {
             for (d, dx) in dembedding[token * width..][..width].iter_mut().zip(dx) {
                 *d += dx;
             }
