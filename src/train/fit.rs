@@ -199,6 +199,7 @@ pub(crate) fn run(
         train_loss: totals.loss,
         valid_loss: totals.valid_loss,
         value: None,
+        calibration: None,
         tokens: totals.tokens,
         seconds: started.elapsed().as_secs_f64(),
         grad_norm: totals.grad_norm / (totals.steps - totals.skipped).max(1) as f64,

@@ -170,7 +170,7 @@ pub fn fit_policy(
     let job = Job {
         objective: Objective {
             fit: FIT,
-            value_loss: ValueLoss::Bce,
+            criterion: ValueLoss::Bce.into(),
             value_scale: 1.0,
             clip_norm: params.clip_norm,
             logits_at_once: LOGITS_AT_ONCE,

@@ -1,19 +1,22 @@
 //! Fits a value net: a head on the frozen policy trunk, or a trunk of its own.
 
-use super::assess::assess;
 use super::batch::{Targets, VisitWeight, plan};
-use super::check::{Check, optimiser_methods};
+use super::calibrate::{Calibrate, conclude};
+use super::check::{Check, optimiser_methods, value_methods};
+use super::draw::{self, Draw};
 use super::error::Error;
 use super::example::{ValueExample, is_held_out};
 use super::fit::{Context, Job, can_by_hand, free, free_last_layers, run, step_count};
 use super::learner::{Batch, LOGITS_AT_ONCE, Objective, Source, hidden_states};
 use super::loss::ValueLoss;
-use super::passes::{HiddenPasses, TokenPasses, pieces};
+use super::passes::{HiddenPasses, HiddenPlan, TokenPasses, pieces};
 use super::report::{FitReport, Tags};
 use super::schedule::Decay;
-use crate::model::{Decoder, ValueHead};
+use super::siblings::Pairs;
+use crate::model::{Calibration, Decoder, ValueHead};
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
+use std::ops::Range;
 use std::sync::Arc;
 
 const FIT: &str = "value";
@@ -37,8 +40,23 @@ pub struct Params {
     /// Layers of the trunk that move, the last ones, where `kind` is `trunk`; 0 for all weights.
     /// Default 0.
     pub last_layers: usize,
-    /// The loss: `bce` or `mse`. Default `bce`.
+    /// The loss: `bce`, `mse`, or `hl_gauss` for a head with `learn.bins` (cross-entropy with a
+    /// Gaussian histogram around the return). Default `bce`.
     pub loss: ValueLoss,
+    /// Standard deviation of the Gaussian that `hl_gauss` spreads a return by, in bins. Default 0.75.
+    pub sigma: f64,
+    /// Weight of a loss that ranks siblings beside the other: `-ln sigmoid((better - worse) /
+    /// ranking_temperature)` over the values of prefixes of one question, equally long and with
+    /// different mean returns, that meet in a batch (see `group`); 0 for none. Default 0.
+    pub ranking: f64,
+    /// What differences of values are divided by in the ranking loss. Default 0.5.
+    pub ranking_temperature: f64,
+    /// What a pass over the examples goes through: `trajectories`, each once; `questions`, each once
+    /// with the next `group` of its trajectories, so that all weigh the same; `balanced`, the same with
+    /// right and wrong ones in turn. Default `trajectories`.
+    pub draw: Draw,
+    /// Trajectories of a question that stand in a batch together. Default 1.
+    pub group: usize,
     /// A target weighs `min(visits, weight_cap) ^ weight_power`. Default 8.
     pub weight_cap: f64,
     /// See `weight_cap`. Default 0.5.
@@ -74,6 +92,10 @@ pub struct Params {
     pub clip_norm: f64,
     /// Share of the questions held out to validate on. Default 0.05.
     pub validation: f64,
+    /// Calibration of the value on the held-out questions (`validation`) after the fit, kept with the
+    /// head: `none`, `temperature` (a scale and a shift of its logit), or `isotonic` (a monotone
+    /// table). Default `none`.
+    pub calibrate: Calibrate,
     /// Steps between the checkpoints that an interrupted fit goes on from; 0 for none. Default 100.
     pub checkpoint_every: usize,
     /// Seed of the order of the examples. Default 0.
@@ -86,6 +108,11 @@ impl Default for Params {
             kind: Kind::Head,
             last_layers: 0,
             loss: ValueLoss::Bce,
+            sigma: 0.75,
+            ranking: 0.0,
+            ranking_temperature: 0.5,
+            draw: Draw::Trajectories,
+            group: 1,
             weight_cap: 8.0,
             weight_power: 0.5,
             steps: 600,
@@ -103,6 +130,7 @@ impl Default for Params {
             epsilon: 1e-8,
             clip_norm: 1.0,
             validation: 0.05,
+            calibrate: Calibrate::None,
             checkpoint_every: 100,
             seed: 0,
         }
@@ -110,6 +138,7 @@ impl Default for Params {
 }
 
 optimiser_methods!(Params, FIT);
+value_methods!(Params, FIT);
 
 impl Params {
     /// Checks every number.
@@ -121,16 +150,7 @@ impl Params {
         let check = Check(FIT);
         check.at_least_one("batch", self.batch)?;
         check.at_least_one("positions", self.positions)?;
-        check.positive("weight_cap", self.weight_cap)?;
-        check.not_negative("weight_power", self.weight_power)
-    }
-
-    /// How visits weigh.
-    pub fn visit_weight(&self) -> VisitWeight {
-        VisitWeight {
-            cap: self.weight_cap as f32,
-            power: self.weight_power as f32,
-        }
+        self.check_value()
     }
 }
 
@@ -150,6 +170,7 @@ pub fn fit_value(
     context: &Context<'_>,
 ) -> Result<(Decoder, ValueHead, FitReport), Error> {
     params.check()?;
+    Check(FIT).head(&params.criterion(), &head.readout)?;
     for (index, example) in examples.iter().enumerate() {
         example.check(FIT, index, trunk.config())?;
     }
@@ -166,29 +187,47 @@ pub fn fit_value(
     let count = train.len();
     let objective = Objective {
         fit: FIT,
-        value_loss: params.loss,
+        criterion: params.criterion(),
         value_scale: 1.0,
         clip_norm: params.clip_norm,
         logits_at_once: LOGITS_AT_ONCE,
         by_hand: can_by_hand(trunk),
     };
     let all: Vec<&ValueExample> = valid.iter().collect();
-    let free_head = Some(free(head.clone(), |_| true));
+    let free_head = Some(free(head.clone().calibrated(Calibration::None), |_| true));
+    let drawing = params.drawing(&train, head);
     let job = match params.kind {
         Kind::Head => {
-            let (hidden, targets) = hidden_positions(trunk, &train, weight);
+            let (hidden, targets, spans) = hidden_positions(trunk, &train, weight);
             let n = targets.wanted.len();
             let steps = step_count(params.steps, params.epochs, n, params.positions);
             let valid = if valid.is_empty() {
                 Vec::new()
             } else {
-                let (hidden, targets) = hidden_positions(trunk, &valid, weight);
+                let (hidden, targets, _) = hidden_positions(trunk, &valid, weight);
                 vec![Batch {
                     source: Source::Hidden(Box::new(hidden)),
                     questions: Vec::new(),
                     policy: None,
                     value: Some(targets),
+                    copies: Vec::new(),
+                    pairs: Pairs::default(),
                 }]
+            };
+            let mut questions = vec![0; n];
+            for (span, example) in spans.iter().zip(&train) {
+                questions[span.clone()].fill(example.question);
+            }
+            let plan = match (params.draw, params.group) {
+                (Draw::Trajectories, 1) => {
+                    HiddenPlan::Positions(plan(&vec![1; n], params.positions, steps, params.seed))
+                }
+                (draw, group) => {
+                    // As many trajectories as have so many positions on average.
+                    let batch = (params.positions * count).div_ceil(n).min(count);
+                    let seed = params.seed;
+                    HiddenPlan::Examples(draw::order(&train, batch, steps, seed, draw, group))
+                }
             };
             Job {
                 objective,
@@ -200,7 +239,12 @@ pub fn fit_value(
                 passes: Arc::new(HiddenPasses {
                     hidden,
                     targets,
-                    plan: plan(&vec![1; n], params.positions, steps, params.seed),
+                    value: train,
+                    spans,
+                    questions,
+                    weight,
+                    drawing,
+                    plan,
                 }),
                 valid,
                 tags: Tags {
@@ -226,7 +270,12 @@ pub fn fit_value(
                 passes: Arc::new(TokenPasses {
                     parts,
                     pieces: pieces(trunk, batch.div_ceil(parts)),
-                    ..TokenPasses::new(weight).with_values(train, batch, steps, params.seed)
+                    ..TokenPasses::new(weight).drawn(drawing).with_values(
+                        train,
+                        batch,
+                        steps,
+                        params.seed,
+                    )
                 }),
                 tags: Tags {
                     steps: "value",
@@ -241,25 +290,40 @@ pub fn fit_value(
     let new_trunk = new_trunk.unwrap_or_else(|| trunk.clone());
     let new_head = new_head.unwrap_or_else(|| head.clone());
     report.examples = count;
-    if !valid.is_empty() {
-        let judged = assess(&new_trunk, &new_head, &valid, params.loss, weight);
-        judged.report(context, report.steps);
-        report.value = Some(judged);
-    }
+    let (criterion, how) = (params.criterion(), params.calibrate);
+    let new_head = conclude(
+        &new_trunk,
+        new_head,
+        &valid,
+        criterion,
+        weight,
+        how,
+        context,
+        &mut report,
+    );
     Ok((new_trunk, new_head, report))
 }
 
-/// The hidden states of all weighted positions, `[n, hidden]`, with their targets.
+/// The hidden states of all weighted positions, `[n, hidden]`, with their targets, and where those of
+/// each example are.
 fn hidden_positions(
     trunk: &Decoder,
     examples: &[ValueExample],
     weight: VisitWeight,
-) -> (Tensor<2>, Targets<f32>) {
+) -> (Tensor<2>, Targets<f32>, Vec<Range<usize>>) {
     const ROWS: usize = 64;
     let trunk = trunk.valid();
     let device = trunk.embedding.val().device();
-    let mut sorted: Vec<&ValueExample> = examples.iter().collect();
-    sorted.sort_by_key(|e| e.needed());
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|&i| examples[i].needed());
+    let sorted: Vec<&ValueExample> = order.iter().map(|&i| &examples[i]).collect();
+    let mut spans = vec![0..0; examples.len()];
+    let mut end = 0;
+    for (&index, example) in order.iter().zip(&sorted) {
+        let weighted = example.weights.iter().filter(|v| weight.of(**v) > 0.0);
+        spans[index] = end..end + weighted.count();
+        end = spans[index].end;
+    }
     let mut all = Targets::empty();
     let mut hidden = Vec::new();
     for batch in TokenPasses::of_values(&sorted, ROWS, weight) {
@@ -278,5 +342,5 @@ fn hidden_positions(
         all.weights.extend(targets.weights);
         all.total += targets.total;
     }
-    (Tensor::cat(hidden, 0), all)
+    (Tensor::cat(hidden, 0), all, spans)
 }

@@ -85,7 +85,7 @@ fn trainee(value_loss: ValueLoss, logits_at_once: usize) -> Trainee {
         shared: Shared {
             objective: Objective {
                 fit: "test",
-                value_loss,
+                criterion: value_loss.into(),
                 value_scale: 0.7,
                 clip_norm: 1.0,
                 logits_at_once,

@@ -3,12 +3,15 @@
 use super::batch::{
     Rows, Targets, VisitWeight, plan, policy_input, policy_targets, value_input, value_targets,
 };
+use super::draw::{self, Draw};
 use super::example::{PolicyExample, ValueExample};
 use super::learner::{Batch, Source};
+use super::siblings::{Pairs, Resample};
 use crate::model::Decoder;
 use crate::model::device::is_cpu;
 use burn::module::Module;
 use burn::tensor::Tensor;
+use std::ops::Range;
 
 /// Makes the passes of a fit, each from its number alone, so that a fit can go on anywhere.
 pub(crate) trait Passes: Send + Sync {
@@ -42,6 +45,27 @@ pub(crate) fn piece_count(cpu: bool, parameters: usize, rows: usize) -> usize {
     }
 }
 
+/// How a question's trajectories go into the steps.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Drawing {
+    pub draw: Draw,
+    /// Trajectories of a question that stay together.
+    pub group: usize,
+    /// Whether they are compared.
+    pub ranked: bool,
+    pub resample: Resample,
+}
+
+impl Drawing {
+    /// The pairs among `examples`, if they are compared.
+    fn pairs(&self, examples: &[&ValueExample], weight: VisitWeight) -> Pairs {
+        match self.ranked {
+            true => Pairs::of(examples, weight),
+            false => Pairs::default(),
+        }
+    }
+}
+
 /// Passes of a trunk: next-token rows, value rows, or both in one pass.
 pub(crate) struct TokenPasses {
     pub policy: Vec<PolicyExample>,
@@ -50,6 +74,7 @@ pub(crate) struct TokenPasses {
     pub value: Vec<ValueExample>,
     pub value_plan: Vec<Vec<usize>>,
     pub weight: VisitWeight,
+    pub drawing: Drawing,
     /// Passes in a step.
     pub parts: usize,
     /// Pieces in a pass.
@@ -66,9 +91,15 @@ impl TokenPasses {
             value: Vec::new(),
             value_plan: Vec::new(),
             weight,
+            drawing: Drawing::default(),
             parts: 1,
             pieces: 1,
         }
+    }
+
+    /// With value examples, which are to come, drawn like this.
+    pub fn drawn(self, drawing: Drawing) -> Self {
+        TokenPasses { drawing, ..self }
     }
 
     /// With `batch` of `examples` in each of `steps` steps.
@@ -95,10 +126,10 @@ impl TokenPasses {
         steps: usize,
         seed: u64,
     ) -> Self {
-        let lengths: Vec<usize> = examples.iter().map(ValueExample::needed).collect();
+        let Drawing { draw, group, .. } = self.drawing;
         TokenPasses {
             // Another order than that of the solutions beside them.
-            value_plan: plan(&lengths, batch, steps, seed ^ 0x5a5a),
+            value_plan: draw::order(&examples, batch, steps, seed ^ 0x5a5a, draw, group.max(1)),
             value: examples,
             ..self
         }
@@ -122,19 +153,14 @@ impl TokenPasses {
     }
 }
 
-/// The examples of pass `part` of `parts`, and all examples of the step.
-fn part_of<'a, T>(
-    all: &'a [T],
-    plan: &[Vec<usize>],
-    step: usize,
-    part: usize,
-    parts: usize,
-) -> (Vec<&'a T>, Vec<&'a T>) {
-    let step = plan.get(step).map_or(&[][..], Vec::as_slice);
-    let pick = |indices: &[usize]| indices.iter().map(|&i| &all[i]).collect::<Vec<_>>();
-    // Even shares: none is empty as long as there are as many examples as parts.
-    let share = part * step.len() / parts..(part + 1) * step.len() / parts;
-    (pick(&step[share]), pick(step))
+/// Part `part` of `parts` of a step. The shares are even: none is empty as long as there are as many
+/// examples as parts.
+fn even(step: &[usize], part: usize, parts: usize) -> &[usize] {
+    &step[part * step.len() / parts..(part + 1) * step.len() / parts]
+}
+
+fn pick<'a, T>(all: &'a [T], indices: &[usize]) -> Vec<&'a T> {
+    indices.iter().map(|&i| &all[i]).collect()
 }
 
 fn make_pass(
@@ -156,22 +182,37 @@ fn make_pass(
         questions: ids.chain(value.iter().map(|e| e.question)).collect(),
         policy: policy_part,
         value: value_part,
+        copies: Vec::new(),
+        pairs: Pairs::default(),
     }
 }
 
 impl TokenPasses {
     /// Share `part` of `parts` of a step. Its targets are divided by the weight of the whole step.
     fn share(&self, step: usize, part: usize, parts: usize) -> Batch {
-        let (policy, all_policy) = part_of(&self.policy, &self.policy_plan, step, part, parts);
-        let (value, all_value) = part_of(&self.value, &self.value_plan, step, part, parts);
+        let of = |plan: &'_ [Vec<usize>]| plan.get(step).cloned().unwrap_or_default();
+        let (policy_step, value_step) = (of(&self.policy_plan), of(&self.value_plan));
+        let policy = pick(&self.policy, even(&policy_step, part, parts));
+        let value = pick(
+            &self.value,
+            match self.drawing.group > 1 {
+                true => draw::share(&value_step, part, parts, &self.value),
+                false => even(&value_step, part, parts),
+            },
+        );
         let mut batch = make_pass(&policy, self.prompt_weight, &value, self.weight);
+        batch.copies = self.drawing.resample.of_targets(&value, self.weight);
+        batch.pairs = self.drawing.pairs(&value, self.weight);
         if parts > 1 {
             if let Some(targets) = &mut batch.policy {
-                targets.total = policy_targets(&all_policy, 0, 0, self.prompt_weight).total;
+                let all = pick(&self.policy, &policy_step);
+                targets.total = policy_targets(&all, 0, 0, self.prompt_weight).total;
             }
+            let all = pick(&self.value, &value_step);
             if let Some(targets) = &mut batch.value {
-                targets.total = value_targets(&all_value, 0, 0, self.weight).total;
+                targets.total = value_targets(&all, 0, 0, self.weight).total;
             }
+            batch.pairs.total = self.drawing.pairs(&all, self.weight).total;
         }
         batch
     }
@@ -186,17 +227,50 @@ impl Passes for TokenPasses {
     }
 }
 
-/// Passes over cached hidden states, `[n, hidden]`: a step is a draw of positions.
+/// Passes over cached hidden states, `[n, hidden]`: a step is a draw of positions, or of the positions
+/// of trajectories that stay together.
 pub(crate) struct HiddenPasses {
     pub hidden: Tensor<2>,
     pub targets: Targets<f32>,
-    pub plan: Vec<Vec<usize>>,
+    pub value: Vec<ValueExample>,
+    /// Where the weighted positions of each example are among the targets.
+    pub spans: Vec<Range<usize>>,
+    /// The question of each position.
+    pub questions: Vec<u64>,
+    pub weight: VisitWeight,
+    pub drawing: Drawing,
+    pub plan: HiddenPlan,
+}
+
+/// What each step of [`HiddenPasses`] draws.
+pub(crate) enum HiddenPlan {
+    /// Positions.
+    Positions(Vec<Vec<usize>>),
+    /// Examples.
+    Examples(Vec<Vec<usize>>),
 }
 
 impl Passes for HiddenPasses {
     fn pass(&self, step: usize, _: usize) -> Vec<Batch> {
         let mut targets = Targets::empty();
-        for &i in &self.plan[step] {
+        let (positions, copies, pairs) = match &self.plan {
+            HiddenPlan::Positions(plan) => {
+                let copies = |&i: &usize| self.drawing.resample.of(self.questions[i]);
+                let copies = plan[step].iter().flat_map(copies).copied().collect();
+                (plan[step].clone(), copies, Pairs::default())
+            }
+            HiddenPlan::Examples(plan) => {
+                let examples = pick(&self.value, &plan[step]);
+                let positions = plan[step].iter().flat_map(|&i| self.spans[i].clone());
+                let copies = self.drawing.resample.of_targets(&examples, self.weight);
+                (
+                    positions.collect(),
+                    copies,
+                    self.drawing.pairs(&examples, self.weight),
+                )
+            }
+        };
+        for i in positions {
             targets.positions.push(i as i32);
             targets.wanted.push(self.targets.wanted[i]);
             targets.weights.push(self.targets.weights[i]);
@@ -207,6 +281,8 @@ impl Passes for HiddenPasses {
             questions: Vec::new(),
             policy: None,
             value: Some(targets),
+            copies,
+            pairs,
         }]
     }
 }

@@ -7,7 +7,7 @@ use crate::engine::request::{Choose, Output};
 use crate::engine::sample;
 use crate::kernels::ops;
 use crate::model::layout::floats;
-use crate::model::{Decoder, Value, ValueHead};
+use crate::model::{Decoder, Opinion, Value, ValueHead};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 /// The networks of an engine with their keys and values.
@@ -53,17 +53,17 @@ impl DeviceNets {
         let hidden = self.pick(hidden, wanted);
         let count = hidden.dims()[0];
         let logits = self.policy.logits(hidden.clone());
-        // One row of numbers for each place: log-sum-exp, k logits, k ids, value, draw and its logit.
+        // One row of numbers for each place: log-sum-exp, k logits, k ids, the value of each member of
+        // the head, draw and its logit.
         let k = wanted.iter().map(|w| w.top_k).max().unwrap_or(0).max(1);
         let k = k.min(logits.dims()[1]);
         let mut columns = vec![ops::top(logits.clone(), k)];
-        columns.push(match &self.head {
-            Some(head) => {
-                let states = own.map_or(hidden, |own| self.pick(own, wanted));
-                head.value(states.cast(DType::F32)).reshape([count, 1])
-            }
-            None => Tensor::zeros([count, 1], (&self.device, DType::F32)),
-        });
+        let mut members = 0;
+        if let Some(head) = &self.head {
+            let states = own.map_or(hidden, |own| self.pick(own, wanted));
+            members = head.readout.members;
+            columns.push(head.members(states.cast(DType::F32)));
+        }
         if wanted.iter().any(|w| dice(w).is_some()) {
             columns.push(ops::draw(logits.clone(), self.dice(wanted, count)));
         }
@@ -79,10 +79,15 @@ impl DeviceNets {
             }
             let (tops, rest) = (&row[1..=k], &row[1 + k..]);
             let (ids, rest) = rest.split_at(k);
+            let (values, drawn) = rest.split_at(members);
+            let opinion = match &self.head {
+                Some(head) => head.readout.merge(values),
+                None => Opinion::default(),
+            };
             let own_k = wanted.top_k.min(k);
             let next = wanted.choose.map(|(how, number)| {
                 let (id, logit) = match how {
-                    _ if dice(wanted).is_some() => (rest[1], rest[2]),
+                    _ if dice(wanted).is_some() => (drawn[0], drawn[1]),
                     Choose::Sample { temperature, .. } if temperature > 0.0 => {
                         // A nucleus needs the whole row in order: it is cut out on the host.
                         let row = floats(logits.clone().narrow(0, at, 1));
@@ -93,7 +98,7 @@ impl DeviceNets {
                 (id as u32, logit - log_sum_exp)
             });
             judged.push(Judged {
-                output: output(log_sum_exp, &tops[..own_k], &ids[..own_k], rest[0]),
+                output: output(log_sum_exp, &tops[..own_k], &ids[..own_k], opinion),
                 next,
             });
         }
@@ -142,11 +147,12 @@ fn dice(wanted: &Wanted) -> Option<[f32; 2]> {
     }
 }
 
-fn output(log_sum_exp: f32, logits: &[f32], ids: &[f32], value: f32) -> Output {
+fn output(log_sum_exp: f32, logits: &[f32], ids: &[f32], opinion: Opinion) -> Output {
     Output {
         tokens: ids.iter().map(|&id| id as u32).collect(),
         log_probs: logits.iter().map(|x| x - log_sum_exp).collect(),
         log_sum_exp,
-        value,
+        value: opinion.value,
+        spread: opinion.spread,
     }
 }
