@@ -112,6 +112,11 @@ The value at a position judges the text up to and including that token.
 
 {% if subject == "linear" %}
 ```python
+{% if calibration == "isotonic" %}
+import json
+
+import numpy
+{% endif %}
 import torch
 from transformers import AutoModelForTokenClassification, PreTrainedTokenizerFast
 
@@ -135,6 +140,11 @@ exact GELU between.
 {% endif %}
 
 ```python
+{% if calibration == "isotonic" %}
+import json
+
+import numpy
+{% endif %}
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, PreTrainedTokenizerFast

@@ -29,7 +29,6 @@ def logits(kind, directory):
         return load(AutoModelForCausalLM, directory)(tokens).logits
     if kind == "linear":
         model = load(AutoModelForTokenClassification, directory)
-        assert model.config.num_labels == 1, model.config.num_labels
         return model(tokens).logits
     hidden = load(AutoModel, directory)(tokens).last_hidden_state
     head = load_file(f"{directory}/head.safetensors")
