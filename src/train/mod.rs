@@ -35,6 +35,7 @@ mod hl_gauss;
 mod learner;
 pub mod loss;
 pub mod metrics;
+mod monotone;
 pub mod optimiser;
 mod passes;
 pub mod pull;
