@@ -231,10 +231,7 @@ fn values_that_cannot_be_learned_so_are_refused() {
     for (sets, message) in [
         (&["joint.loss=hl_gauss"][..], "the head has one logit"),
         (&["learn.bins=9"], "the head has 9 bins"),
-        (
-            &["joint.ranking=1"],
-            "so that trajectories of a question meet",
-        ),
+        (&["joint.ranking=1"], "at least 2 for a ranking loss"),
         (&["joint.draw=question"], "unknown variant"),
         (
             &["joint.calibrate=isotonic", "joint.validation=0"],

@@ -210,10 +210,12 @@ impl ValueHead {
         };
         let ([n, width], [last, outputs]) = (x.dims(), self.score.val().dims());
         let score = self.score.val();
-        let logits = if outputs == 1 {
+        if outputs == 1 {
             // Not a matmul: with one column its sums would depend on the number of rows.
-            (x * score.reshape([1, last])).sum_dim(1)
-        } else if width == last {
+            let sums = (x * score.reshape([1, last])).sum_dim(1).reshape([n]);
+            return (sums + self.bias.val()).reshape([n, 1]);
+        }
+        let logits = if width == last {
             x.matmul(score)
         } else {
             // Each member reads its own part of the hidden layer.

@@ -52,7 +52,7 @@ impl Check {
 
     /// Siblings are ranked only where they stand in a batch together.
     pub fn siblings(&self, key: &'static str, group: usize, ranking: f64) -> Result<(), Error> {
-        let expected = "at least 2 with a ranking loss, so that trajectories of a question meet";
+        let expected = "at least 2 for a ranking loss";
         self.require(key, group, group >= 2 || ranking == 0.0, expected)
     }
 

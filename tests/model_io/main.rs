@@ -99,7 +99,10 @@ fn ensemble(kind: HeadKind, hidden: usize, calibration: Calibration) -> ValueHea
         bins: 7,
         members: 3,
     };
-    shaped(shape, hidden).calibrated(calibration)
+    let mut head = shaped(shape, hidden).calibrated(calibration);
+    // Enough for values that differ.
+    head.score = head.score.map(|score| score.mul_scalar(8.0));
+    head
 }
 
 fn isotonic() -> Calibration {

@@ -34,7 +34,12 @@ def logits(kind, directory):
     head = load_file(f"{directory}/head.safetensors")
     hidden = hidden @ head["inner.weight"] + head["inner.bias"]
     hidden = torch.nn.functional.gelu(hidden)
-    return hidden @ head["score.weight"].T + head["score.bias"]
+    # An ensemble's members read a part of the hidden layer each.
+    width = head["score.weight"].shape[1]
+    members = hidden.shape[-1] // width
+    score = head["score.weight"].unflatten(0, (members, -1))
+    logits = torch.einsum("btmw,mnw->btmn", hidden.unflatten(-1, (members, width)), score)
+    return logits.flatten(-2) + head["score.bias"]
 
 
 with torch.no_grad():
