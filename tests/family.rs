@@ -232,7 +232,7 @@ fn values_that_cannot_be_learned_so_are_refused() {
         (&["joint.loss=hl_gauss"][..], "the head has one logit"),
         (&["learn.bins=9"], "the head has 9 bins"),
         (&["joint.ranking=1"], "at least 2 for a ranking loss"),
-        (&["joint.draw=question"], "unknown variant"),
+        (&["joint.draw=question"], "`joint.draw` cannot be"),
         (
             &["joint.calibrate=isotonic", "joint.validation=0"],
             "no held-out questions",
