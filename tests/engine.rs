@@ -348,7 +348,7 @@ fn a_value_trunk_of_its_own_sees_the_same_tokens() {
         let ids: Vec<i32> = tokens.iter().map(|&t| t as i32).collect();
         let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, n]), &device);
         let hidden = trunk.hidden(ids).reshape([n, 48]).slice([n - 1..n, 0..48]);
-        let expected = floats(head.value(hidden))[0];
+        let expected = floats(head.members(hidden))[0];
         assert!((output.value - expected).abs() < 1e-5);
         tokens.push(reply.generated[index]);
     }

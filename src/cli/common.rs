@@ -151,7 +151,7 @@ pub(super) fn checkpoint(
 /// A value head that says 0 everywhere.
 fn fresh_head(learn: &Learn, checkpoint: &Checkpoint, device: &Device) -> ValueHead {
     let hidden = checkpoint.policy.config().hidden_size;
-    ValueHead::init(learn.head, hidden, learn.head_width, 0, device)
+    ValueHead::shaped(learn.head_shape(), hidden, 0, device)
 }
 
 /// The policy of a running engine.

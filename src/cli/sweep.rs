@@ -96,7 +96,7 @@ fn write(sweep: &Sweep, done: &[(Variant, Vec<Outcome>)], path: &Path) -> Result
     let mut columns = Table::new()
         .column_str("run", done.iter().map(|d| d.0.name.clone()).collect())
         .column_u64("seed", done.iter().map(|d| d.0.seed).collect());
-    for key in sweep.vary.keys() {
+    for key in sweep.keys() {
         let value = |d: &(Variant, Vec<Outcome>)| d.0.values.get(key).cloned().unwrap_or_default();
         columns = columns.column_str(key, done.iter().map(value).collect());
     }

@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::pool::Slot;
+use crate::model::Opinion;
 
 /// Work for one row: forward `tokens` after `context`, then perhaps go on by itself.
 #[derive(Debug, Clone)]
@@ -62,6 +63,16 @@ pub struct Output {
     pub log_sum_exp: f32,
     /// The value net's opinion in [-1, 1]; 0 where the engine has none.
     pub value: f32,
+    /// Standard deviation of the values of an ensemble of heads; 0 for one head.
+    pub spread: f32,
+}
+
+impl Output {
+    /// The lower bound `value - kappa * spread` of the value, not below -1.
+    pub fn bound(&self, kappa: f32) -> f32 {
+        let (value, spread) = (self.value, self.spread);
+        Opinion { value, spread }.bound(kappa)
+    }
 }
 
 /// Why a row ended.

@@ -2,9 +2,10 @@
 
 use super::request::{Choose, Output};
 use crate::kernels::lanes::{exp_sum, max};
+use crate::model::Opinion;
 
 /// Top `k` and log-sum-exp of `logits`.
-pub(super) fn output(logits: &[f32], k: usize, value: f32) -> Output {
+pub(super) fn output(logits: &[f32], k: usize, opinion: Opinion) -> Output {
     let log_sum_exp = log_sum_exp(logits);
     let top = top_k(logits, k);
     Output {
@@ -14,7 +15,8 @@ pub(super) fn output(logits: &[f32], k: usize, value: f32) -> Output {
             .collect(),
         tokens: top,
         log_sum_exp,
-        value,
+        value: opinion.value,
+        spread: opinion.spread,
     }
 }
 
@@ -130,7 +132,7 @@ mod tests {
         let logits = [0.5, 2.0, -1.0, 2.0, 1.0];
         assert_eq!(top_k(&logits, 3), [1, 3, 4]);
         assert_eq!(top_k(&logits, 9).len(), 5);
-        let out = output(&logits, 2, 0.0);
+        let out = output(&logits, 2, Opinion::default());
         let total: f32 = logits.iter().map(|x| (x - out.log_sum_exp).exp()).sum();
         assert!((total - 1.0).abs() < 1e-6);
     }

@@ -51,9 +51,10 @@ impl Shape {
             false => vocab * hidden,
         };
         let layers = config.num_hidden_layers.max(1) as f64;
+        let (bins, heads) = (recipe.learn.bins as f64, recipe.learn.heads as f64);
         let head = match recipe.learn.head {
-            HeadKind::Linear => hidden,
-            HeadKind::Mlp => (hidden + 2.0) * recipe.learn.head_width as f64,
+            HeadKind::Linear => hidden * bins * heads,
+            HeadKind::Mlp => (hidden + 1.0 + bins) * recipe.learn.head_width as f64 * heads,
         };
         let own = recipe.learn.mode == Mode::Separate && recipe.value.kind == Kind::Trunk;
         Shape {

@@ -69,9 +69,9 @@ impl<'a> Bench<'a> {
         let head = match &base.value {
             Some(value) => value.head().clone(),
             None => {
-                let (learn, hidden) = (&recipe.learn, base.config().hidden_size);
+                let (shape, hidden) = (recipe.learn.head_shape(), base.config().hidden_size);
                 let device = base.policy.embedding.val().device();
-                ValueHead::init(learn.head, hidden, learn.head_width, recipe.seed, &device)
+                ValueHead::shaped(shape, hidden, recipe.seed, &device)
             }
         };
         let value = Value::Shared(head.clone());

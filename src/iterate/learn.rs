@@ -9,6 +9,7 @@ use crate::stop::Stop;
 use crate::trace::TreeRecord;
 use crate::train::fit_value::Kind;
 use crate::train::from_traces::{policy_examples, value_examples};
+use crate::train::loss::ValueLoss;
 use crate::train::{
     self, Context, Drift, FitReport, PolicyExample, ValueExample, drift, fit_joint, fit_policy,
     fit_value,
@@ -188,8 +189,18 @@ impl Fits<'_> {
         let mut params = self.recipe.value.clone();
         params.seed = self.seed(params.seed);
         if self.recipe.learn.mode == Mode::Joint {
-            // The trunk must stay the policy's.
+            // The trunk must stay the policy's, and what the head is made for must go on.
+            let joint = &self.recipe.joint;
             params.kind = Kind::Head;
+            if joint.loss == ValueLoss::HlGauss || params.loss == ValueLoss::HlGauss {
+                params.loss = joint.loss;
+            }
+            params.sigma = joint.sigma;
+            params.ranking = joint.ranking;
+            params.ranking_temperature = joint.ranking_temperature;
+            params.draw = joint.draw;
+            params.siblings = joint.siblings;
+            params.calibrate = joint.calibrate;
         }
         let (trunk, head) = match value {
             Value::Separate { trunk, head } => (trunk, head),

@@ -269,15 +269,9 @@ impl Run {
     }
 
     fn fresh_head(&self) -> ValueHead {
-        let learn = &self.recipe.learn;
         let hidden = self.base.policy.config().hidden_size;
-        ValueHead::init(
-            learn.head,
-            hidden,
-            learn.head_width,
-            self.recipe.seed,
-            &self.device,
-        )
+        let shape = self.recipe.learn.head_shape();
+        ValueHead::shaped(shape, hidden, self.recipe.seed, &self.device)
     }
 
     fn collect(&self, iteration: u32) -> Result<(), Error> {

@@ -1,5 +1,8 @@
 //! The model card: README.md of an exported model.
 
+use super::calibration::Calibration;
+use super::readout::Readout;
+use super::value::HeadKind;
 use minijinja::{Environment, Value, context};
 
 /// What a model card states. The caller knows the run; this module knows the form.
@@ -37,13 +40,11 @@ pub struct Metric {
 }
 
 /// What the card describes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Subject<'a> {
     Policy,
-    /// A value net with a linear head.
-    LinearValue,
-    /// A value net with an MLP head.
-    MlpValue,
+    /// A value net with a head of this kind, whose logits are read like this.
+    Value(HeadKind, &'a Readout),
 }
 
 const TEMPLATE: &str = r#"---
@@ -82,26 +83,68 @@ tokenizer = PreTrainedTokenizerFast.from_pretrained(DIR)
 model = AutoModelForCausalLM.from_pretrained(DIR)
 ```
 {% else %}
+{% if plain %}
 A value net trained by tokenzero on tree searches: for each prefix of a solution, the logit of ending
 in a right answer. `tanh(logit / 2)` is the expected return in (-1, 1), `sigmoid(logit)` the
 probability. The logit at a position judges the text up to and including that token.
+{% else %}
+A value net trained by tokenzero on tree searches: for each prefix of a solution, the return in [-1, 1]
+that is expected of it. It is read like this:
+
+{% if bins > 1 %}
+- {{ bins }} logits are a categorical distribution over bins of equal width on [-1, 1]; the value is its
+  expectation, the mean of the bins' middles.
+{% else %}
+- A logit gives the value `tanh(logit / 2)`.
+{% endif %}
+{% if members > 1 %}
+- There are {{ members }} heads; the value is the mean of theirs, and their standard deviation tells how
+  far they disagree.
+{% endif %}
+{% if calibration == "temperature" %}
+- That value goes through a calibration: its logit `2 * atanh(value)` is scaled and shifted.
+{% elif calibration == "isotonic" %}
+- That value goes through a calibration: a monotone table in `value.json`, linear between its points.
+{% endif %}
+
+The value at a position judges the text up to and including that token.
+{% endif %}
 
 {% if subject == "linear" %}
 ```python
+{% if calibration == "isotonic" %}
+import json
+
+import numpy
+{% endif %}
 import torch
 from transformers import AutoModelForTokenClassification, PreTrainedTokenizerFast
 
 tokenizer = PreTrainedTokenizerFast.from_pretrained(DIR)
 model = AutoModelForTokenClassification.from_pretrained(DIR).eval()
+{% if plain %}
 logits = model(torch.tensor([tokens])).logits[..., 0]  # [1, time]
 value = torch.tanh(logits / 2)
+{% else %}
+logits = model(torch.tensor([tokens])).logits.unflatten(-1, ({{ members }}, {{ bins }}))
+{{ reading }}{% endif %}
 ```
 {% else %}
 The trunk is a plain decoder; the head is an MLP in `head.safetensors`: `inner.weight`
+{% if plain %}
 `[hidden, width]`, `inner.bias` `[width]`, `score.weight` `[1, width]`, `score.bias` `[1]`, with an
 exact GELU between.
+{% else %}
+`[hidden, heads * width]`, `inner.bias` `[heads * width]`, `score.weight` `[heads * bins, width]`,
+`score.bias` `[heads * bins]`, with an exact GELU between.
+{% endif %}
 
 ```python
+{% if calibration == "isotonic" %}
+import json
+
+import numpy
+{% endif %}
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, PreTrainedTokenizerFast
@@ -111,8 +154,14 @@ trunk = AutoModel.from_pretrained(DIR).eval()
 head = load_file(f"{DIR}/head.safetensors")
 hidden = trunk(torch.tensor([tokens])).last_hidden_state
 hidden = torch.nn.functional.gelu(hidden @ head["inner.weight"] + head["inner.bias"])
+{% if plain %}
 logits = (hidden @ head["score.weight"].T + head["score.bias"])[..., 0]  # [1, time]
 value = torch.tanh(logits / 2)
+{% else %}
+score = head["score.weight"].unflatten(0, ({{ members }}, {{ bins }}))
+logits = torch.einsum("btmw,mnw->btmn", hidden.unflatten(-1, ({{ members }}, -1)), score)
+logits = logits + head["score.bias"].unflatten(0, ({{ members }}, {{ bins }}))
+{{ reading }}{% endif %}
 ```
 {% endif %}
 {% endif %}
@@ -148,9 +197,33 @@ Not evaluated.
 ````
 "#;
 
+/// Lines of Python from `logits`, `[1, time, members, bins]`, to `value`, `[1, time]`.
+fn reading(readout: &Readout) -> String {
+    let mut lines = match readout.bins {
+        1 => String::from("values = torch.tanh(logits[..., 0] / 2)\n"),
+        bins => format!(
+            "middles = (2 * torch.arange({bins}) + 1) / {bins} - 1\n\
+             values = (torch.softmax(logits, -1) * middles).sum(-1)\n"
+        ),
+    };
+    lines += "value = values.mean(-1)\n";
+    lines += &match &readout.calibration {
+        Calibration::None => String::new(),
+        Calibration::Temperature { scale, bias } => format!(
+            "logit = 2 * torch.atanh(value.clamp(1e-7 - 1, 1 - 1e-7))\n\
+             value = torch.tanh(({scale} * logit + {bias}) / 2)\n"
+        ),
+        Calibration::Isotonic { .. } => String::from(
+            "table = json.load(open(f\"{DIR}/value.json\"))[\"calibration\"]\n\
+             value = torch.tensor(numpy.interp(value.detach(), table[\"from\"], table[\"to\"]))\n",
+        ),
+    };
+    lines
+}
+
 impl Card {
     /// The text of README.md.
-    pub fn render(&self, subject: Subject) -> Result<String, minijinja::Error> {
+    pub fn render(&self, subject: Subject<'_>) -> Result<String, minijinja::Error> {
         let mut environment = Environment::new();
         let syntax = minijinja::syntax::SyntaxConfig::builder()
             .trim_blocks(true)
@@ -171,13 +244,23 @@ impl Card {
                 }
             })
             .collect();
-        let subject = match subject {
-            Subject::Policy => "policy",
-            Subject::LinearValue => "linear",
-            Subject::MlpValue => "mlp",
+        let one = Readout::plain();
+        let (subject, readout) = match subject {
+            Subject::Policy => ("policy", &one),
+            Subject::Value(HeadKind::Linear, readout) => ("linear", readout),
+            Subject::Value(HeadKind::Mlp, readout) => ("mlp", readout),
         };
         let context = context! {
             subject,
+            plain => *readout == one,
+            bins => readout.bins,
+            members => readout.members,
+            calibration => match readout.calibration {
+                Calibration::None => "none",
+                Calibration::Temperature { .. } => "temperature",
+                Calibration::Isotonic { .. } => "isotonic",
+            },
+            reading => reading(readout),
             metrics,
             title => self.title.clone(),
             base_model => self.base_model.clone(),
@@ -231,11 +314,34 @@ mod tests {
 
     #[test]
     fn a_value_net_says_how_to_read_it() {
-        let linear = card().render(Subject::LinearValue).unwrap();
+        let of = |kind, readout: &Readout| card().render(Subject::Value(kind, readout)).unwrap();
+        let plain = Readout::plain();
+        let linear = of(HeadKind::Linear, &plain);
         assert!(linear.contains("AutoModelForTokenClassification"));
         assert!(linear.contains("- value-model\n"));
-        let mlp = card().render(Subject::MlpValue).unwrap();
+        let mlp = of(HeadKind::Mlp, &plain);
         assert!(mlp.contains("head.safetensors") && !mlp.contains("TokenClassification"));
+        let binned = Readout {
+            bins: 51,
+            members: 3,
+            calibration: Calibration::Temperature {
+                scale: 1.25,
+                bias: -0.5,
+            },
+        };
+        for kind in [HeadKind::Linear, HeadKind::Mlp] {
+            let text = of(kind, &binned);
+            for part in [
+                "51 logits are a categorical distribution",
+                "There are 3 heads",
+                "(3, 51)",
+                "/ 51 - 1\nvalues = (torch.softmax",
+                "(1.25 * logit + -0.5) / 2)\n```",
+            ] {
+                assert!(text.contains(part), "{part}\n{text}");
+            }
+            assert!(!text.contains("torch.tanh(logits / 2)"));
+        }
     }
 
     #[test]

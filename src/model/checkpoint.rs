@@ -14,12 +14,13 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::calibration::Calibration;
 use super::config::{Config, ConfigError};
 use super::decoder::Decoder;
 use super::hub::{self, HubError};
 use super::layout::Weight;
 use super::tokenizer::{Tokenizer, TokenizerError};
-use super::value::{HeadKind, Value, ValueHead};
+use super::value::{HeadKind, HeadShape, Value, ValueHead};
 use super::weights::{self, StoredType, Weights, WeightsError};
 
 /// The subfolder of the value net.
@@ -199,6 +200,36 @@ struct ValueDescription {
     /// Width of an MLP's hidden layer; 0 for a linear head.
     width: usize,
     trunk: Trunk,
+    /// Logits of a member, absent where there is one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    bins: usize,
+    /// Heads of an ensemble, absent where there is one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    heads: usize,
+    /// What the heads' mean value goes through, absent where that is nothing.
+    #[serde(default, skip_serializing_if = "is_none")]
+    calibration: Calibration,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(n: &usize) -> bool {
+    *n == 1
+}
+
+fn is_none(calibration: &Calibration) -> bool {
+    *calibration == Calibration::None
+}
+
+impl ValueDescription {
+    fn problem(&self) -> Option<&'static str> {
+        match self.bins == 0 || self.heads == 0 {
+            true => Some("it has no logits"),
+            false => self.calibration.problem(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,16 +249,27 @@ enum Trunk {
 pub fn load_value(dir: &Path, policy: &Config, device: &Device) -> Result<Value, CheckpointError> {
     let path = dir.join(VALUE_JSON);
     let text = std::fs::read_to_string(&path).map_err(io(&path))?;
+    let refused = |reason: String| CheckpointError::ValueJson {
+        path: path.clone(),
+        reason,
+    };
     let description: ValueDescription =
-        serde_json::from_str(&text).map_err(|e| CheckpointError::ValueJson {
-            path,
-            reason: e.to_string(),
-        })?;
+        serde_json::from_str(&text).map_err(|e| refused(e.to_string()))?;
+    if let Some(problem) = description.problem() {
+        return Err(refused(problem.into()));
+    }
     let head = |file: &Weights, hidden| {
-        let ValueDescription { kind, width, .. } = description;
-        ValueHead::from_weights(kind, hidden, width, device, &mut |name, shape| {
+        let shape = HeadShape {
+            kind: description.kind,
+            width: description.width,
+            bins: description.bins,
+            members: description.heads,
+        };
+        let mut head = ValueHead::from_weights(shape, hidden, device, &mut |name, shape| {
             file.get(name, shape)
-        })
+        })?;
+        head.readout.calibration = description.calibration.clone();
+        Ok::<_, WeightsError>(head)
     };
     if description.trunk == Trunk::Shared {
         let file = Weights::open_file(&dir.join(HEAD))?;
@@ -260,7 +302,7 @@ fn write_head(dir: &Path, head: &ValueHead, stored: StoredType) -> Result<(), Ch
     )?)
 }
 
-/// A head with its trunk: what transformers opens as token classification with one label if the
+/// A head with its trunk: what transformers opens as token classification with one label a logit if the
 /// head is linear, and as the bare decoder with `head.safetensors` beside it if it is an MLP.
 pub(super) fn write_value(
     dir: &Path,
@@ -277,8 +319,10 @@ pub(super) fn write_value(
     match head.kind() {
         HeadKind::Linear => {
             json["architectures"] = json!([format!("{prefix}ForTokenClassification")]);
-            json["id2label"] = json!({ "0": "value" });
-            json["label2id"] = json!({ "value": 0 });
+            let names = label_names(head);
+            let numbered = || names.iter().enumerate();
+            json["id2label"] = numbered().map(|(i, n)| (i.to_string(), json!(n))).collect();
+            json["label2id"] = numbered().map(|(i, n)| (n.clone(), json!(i))).collect();
             json["classifier_dropout"] = json!(0.0);
             tensors.extend(head.weights());
         }
@@ -291,11 +335,26 @@ pub(super) fn write_value(
     Ok(weights::save(dir, &tensors, stored)?)
 }
 
+/// `value` for a head's only logit, else `value_MEMBER_BIN`.
+fn label_names(head: &ValueHead) -> Vec<String> {
+    let bins = head.readout.bins;
+    match head.readout.outputs() {
+        1 => vec!["value".into()],
+        outputs => (0..outputs)
+            .map(|i| format!("value_{}_{}", i / bins, i % bins))
+            .collect(),
+    }
+}
+
 fn describe(dir: &Path, head: &ValueHead, trunk: Trunk) -> Result<(), CheckpointError> {
+    let shape = head.shape();
     let description = ValueDescription {
-        kind: head.kind(),
-        width: head.width(),
+        kind: shape.kind,
+        width: shape.width,
         trunk,
+        bins: shape.bins,
+        heads: shape.members,
+        calibration: head.readout.calibration.clone(),
     };
     write_json(&dir.join(VALUE_JSON), &json!(description))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::card::{Card, Subject};
 use super::checkpoint::{Checkpoint, CheckpointError, io, write_folder, write_value};
-use super::value::{HeadKind, Value};
+use super::value::Value;
 use super::weights::StoredType;
 
 /// Why a model could not be exported.
@@ -35,7 +35,7 @@ pub fn export_policy(
 }
 
 /// Writes the value net with its trunk and the tokenizer. A linear head gives
-/// `Qwen2ForTokenClassification` (or Llama's) with one label, whose logit is the head's; an MLP head
+/// `Qwen2ForTokenClassification` (or Llama's) with one label for each of the head's logits; an MLP head
 /// gives the bare decoder and `head.safetensors`, which the card explains.
 /// [`load_value`](super::checkpoint::load_value) reads either back.
 ///
@@ -52,10 +52,7 @@ pub fn export_value(
         Some(Value::Shared(head)) => (&checkpoint.policy, head),
         Some(Value::Separate { trunk, head }) => (trunk, head),
     };
-    let card = card.render(match head.kind() {
-        HeadKind::Linear => Subject::LinearValue,
-        HeadKind::Mlp => Subject::MlpValue,
-    })?;
+    let card = card.render(Subject::Value(head.kind(), &head.readout))?;
     write_export(out, &card, |dir| {
         write_value(dir, trunk, head, stored)?;
         Ok(checkpoint.tokenizer.save(dir)?)

@@ -165,7 +165,7 @@ pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// `[rows, columns]` to `[columns, rows]`, in blocks that stay in the cache.
-fn transpose(data: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(super) fn transpose(data: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     const BLOCK: usize = 32;
     let mut out = vec![0.0; data.len()];
     out.par_chunks_mut(BLOCK * rows)

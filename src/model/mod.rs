@@ -1,6 +1,7 @@
 //! Decoders, value heads, tokenizers, and their Hugging Face directories.
 
 pub mod attention;
+pub mod calibration;
 pub mod card;
 pub mod chat;
 pub mod checkpoint;
@@ -11,19 +12,22 @@ pub mod export;
 pub mod hub;
 pub mod layout;
 pub mod make_tokenizer;
+pub mod readout;
 pub mod rope;
 pub mod tokenizer;
 pub mod value;
 pub mod weights;
 
 pub use attention::Attend;
+pub use calibration::Calibration;
 pub use card::{Card, Metric};
 pub use checkpoint::{Checkpoint, CheckpointError, Source, load_value};
 pub use config::{Architecture, Config, ConfigError};
 pub use decoder::Decoder;
 pub use export::{ExportError, export_policy, export_value};
 pub use layout::Weight;
+pub use readout::{Opinion, Readout};
 pub use rope::Rope;
 pub use tokenizer::{Tokenizer, TokenizerError};
-pub use value::{HeadKind, Value, ValueHead};
+pub use value::{HeadKind, HeadShape, Value, ValueHead};
 pub use weights::StoredType;

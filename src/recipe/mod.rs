@@ -9,7 +9,7 @@ mod validate;
 pub use pretrain::{Pretrain, Shape, Stage};
 
 use crate::evaluate::gate;
-use crate::model::{HeadKind, Source as ModelSource};
+use crate::model::{HeadKind, HeadShape, Source as ModelSource};
 use crate::train::{fit_joint, fit_policy, fit_value, from_traces};
 use crate::{collect, engine, evaluate, task};
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,12 @@ pub struct Learn {
     pub head: HeadKind,
     /// Width of an MLP head. Default 96.
     pub head_width: usize,
+    /// Bins of a distribution over returns in [-1, 1] that the head has a logit for each, with the loss
+    /// `hl_gauss`; 1 for one logit, with `bce` or `mse`. Some 51 are usual. Default 1.
+    pub bins: usize,
+    /// Heads of an ensemble on one trunk, each trained on its own bootstrap resample of the questions.
+    /// Searches take their mean, or a lower bound with `pessimism`. Default 1.
+    pub heads: usize,
 }
 
 impl Default for Learn {
@@ -130,6 +136,20 @@ impl Default for Learn {
             mode: Mode::Joint,
             head: HeadKind::Linear,
             head_width: 96,
+            bins: 1,
+            heads: 1,
+        }
+    }
+}
+
+impl Learn {
+    /// The shape of the value head.
+    pub fn head_shape(&self) -> HeadShape {
+        HeadShape {
+            kind: self.head,
+            width: self.head_width,
+            bins: self.bins,
+            members: self.heads,
         }
     }
 }

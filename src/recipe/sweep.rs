@@ -3,7 +3,7 @@
 use super::Recipe;
 use super::toml_source::{Error, Source};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// How the varied keys are combined.
@@ -33,7 +33,12 @@ pub struct Sweep {
     #[serde(default)]
     pub set: BTreeMap<String, toml::Value>,
     /// Values of the keys that are varied.
+    #[serde(default)]
     pub vary: BTreeMap<String, Vec<toml::Value>>,
+    /// What takes several keys at once, by its name: keys and their values. Each is one setting more
+    /// (`one_by_one`), or every combination is run with each (`grid`).
+    #[serde(default)]
+    pub methods: BTreeMap<String, BTreeMap<String, toml::Value>>,
 }
 
 fn one_seed() -> Vec<u64> {
@@ -79,22 +84,40 @@ impl Sweep {
         Ok(sweep)
     }
 
+    /// The keys that runs differ in.
+    pub fn keys(&self) -> BTreeSet<&String> {
+        let together = self.methods.values().flat_map(BTreeMap::keys);
+        self.vary.keys().chain(together).collect()
+    }
+
     /// All runs, in order.
     pub fn variants(&self) -> Vec<Variant> {
-        let mut settings: Vec<BTreeMap<&str, &toml::Value>> = vec![BTreeMap::new()];
+        // Each with the name of its method, where it has one.
+        let mut settings: Vec<(Option<&str>, BTreeMap<&str, &toml::Value>)> =
+            vec![(None, BTreeMap::new())];
+        let methods = || {
+            self.methods.iter().map(|(name, keys)| {
+                let keys = keys.iter().map(|(key, value)| (key.as_str(), value));
+                (Some(name.as_str()), keys.collect::<BTreeMap<_, _>>())
+            })
+        };
         match self.combine {
             Combine::OneByOne => {
                 for (key, values) in &self.vary {
-                    let one = |value| BTreeMap::from([(key.as_str(), value)]);
+                    let one = |value| (None, BTreeMap::from([(key.as_str(), value)]));
                     settings.extend(values.iter().map(one));
                 }
+                settings.extend(methods());
             }
             Combine::Grid => {
+                if !self.methods.is_empty() {
+                    settings = methods().collect();
+                }
                 for (key, values) in &self.vary {
-                    let with = |setting: &BTreeMap<_, _>, value| {
+                    let with = |(name, setting): &(_, BTreeMap<_, _>), value| {
                         let mut setting = setting.clone();
                         setting.insert(key.as_str(), value);
-                        setting
+                        (*name, setting)
                     };
                     settings = settings
                         .iter()
@@ -104,15 +127,20 @@ impl Sweep {
             }
         }
         let mut variants = Vec::new();
-        for setting in settings {
+        for (method, setting) in settings {
             for &seed in &self.seeds {
-                variants.push(self.variant(&setting, seed));
+                variants.push(self.variant(method, &setting, seed));
             }
         }
         variants
     }
 
-    fn variant(&self, setting: &BTreeMap<&str, &toml::Value>, seed: u64) -> Variant {
+    fn variant(
+        &self,
+        method: Option<&str>,
+        setting: &BTreeMap<&str, &toml::Value>,
+        seed: u64,
+    ) -> Variant {
         let values: BTreeMap<String, String> = setting
             .iter()
             .map(|(key, value)| (key.to_string(), value.to_string()))
@@ -124,15 +152,23 @@ impl Sweep {
             .collect();
         sets.extend(values.iter().map(|(key, value)| format!("{key}={value}")));
         sets.extend([format!("seed={seed}"), format!("task.seed={seed}")]);
-        let mut name: Vec<String> = values
-            .iter()
-            .map(|(key, value)| {
-                let short = key.rsplit('.').next().unwrap_or(key);
-                let words = value.split(|c: char| !c.is_alphanumeric() && c != '.');
-                let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-                format!("{short}-{}", words.join("-"))
-            })
-            .collect();
+        // A method's name stands for its keys.
+        let named = |key: &str| {
+            let keys = method.and_then(|method| self.methods.get(method));
+            keys.is_none_or(|keys| !keys.contains_key(key))
+        };
+        let mut name: Vec<String> = method.map(str::to_string).into_iter().collect();
+        name.extend(
+            values
+                .iter()
+                .filter(|(key, _)| named(key))
+                .map(|(key, value)| {
+                    let short = key.rsplit('.').next().unwrap_or(key);
+                    let words = value.split(|c: char| !c.is_alphanumeric() && c != '.');
+                    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+                    format!("{short}-{}", words.join("-"))
+                }),
+        );
         if name.is_empty() {
             name.push("base".into());
         }
@@ -156,6 +192,37 @@ mod tests {
              [vary]\n\"collect.questions\" = [10, 20]\n\"collect.search.tree.c_puct\" = [1.0, 2.0]\n"
         ))
         .unwrap()
+    }
+
+    #[test]
+    fn a_method_sets_several_keys_at_once() {
+        let with_method = |combine: &str| {
+            let mut sweep = sweep(combine);
+            let keys = toml::toml! {
+                "learn.bins" = 51
+                "joint.loss" = "hl_gauss"
+            };
+            sweep.seeds = vec![4];
+            sweep
+                .methods
+                .insert("binned".into(), keys.into_iter().collect());
+            sweep
+        };
+        let sweep = with_method("one_by_one");
+        let variants = sweep.variants();
+        let last = variants.last().unwrap();
+        assert_eq!((variants.len(), last.name.as_str()), (6, "binned-seed-4"));
+        let sets = [
+            "joint.loss=\"hl_gauss\"",
+            "learn.bins=51",
+            "seed=4",
+            "task.seed=4",
+        ];
+        assert_eq!(last.sets, sets);
+        assert_eq!(sweep.keys().len(), 4);
+        let grid = with_method("grid").variants();
+        assert_eq!(grid.len(), 4);
+        assert_eq!(grid[0].name, "binned-questions-10-c_puct-1.0-seed-4");
     }
 
     #[test]

@@ -5,7 +5,9 @@ use super::{Mode, Pretrain, Recipe};
 use crate::evaluate::METHODS;
 use crate::search::{Rollout, SampleParams};
 use crate::task::Kind;
+use crate::train::calibrate::Calibrate;
 use crate::train::distil::{self, Teach};
+use crate::train::loss::ValueLoss;
 use crate::tree;
 
 /// Checks a recipe. Cheap: nothing is loaded.
@@ -28,6 +30,8 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     }
     check.at_least(1, recipe.evaluate.max_new_tokens, "evaluate.max_new_tokens")?;
     check.at_least(1, recipe.learn.head_width, "learn.head_width")?;
+    check.at_least(1, recipe.learn.bins, "learn.bins")?;
+    check.at_least(1, recipe.learn.heads, "learn.heads")?;
     let search = &recipe.collect.search;
     check.at_least(1, search.simulations as usize, "collect.search.simulations")?;
     check.at_least(1, search.top_k, "collect.search.top_k")?;
@@ -35,6 +39,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     check.at_least(1, search.max_new_tokens, "collect.search.max_new_tokens")?;
     check.slots(search.slots, search.least_slots(), "collect.search.slots")?;
     check.tree(&search.tree, "collect.search.tree")?;
+    check.not_negative(search.pessimism, "collect.search.pessimism")?;
     check.share(search.noise.fraction, "collect.search.noise.fraction")?;
     check.positive(search.noise.alpha, "collect.search.noise.alpha")?;
     check.positive(search.noise.temperature, "collect.search.noise.temperature")?;
@@ -72,6 +77,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
         check.at_least(1, guided.leaves, &format!("{at}.leaves"))?;
         check.at_least(1, guided.max_new_tokens, &format!("{at}.max_new_tokens"))?;
         check.slots(guided.slots, guided.least_slots(), &format!("{at}.slots"))?;
+        check.not_negative(guided.pessimism, &format!("{at}.pessimism"))?;
         check.tree(&guided.tree, &format!("{at}.tree"))?;
         check.own_name(name, &at, recipe.evaluate.beam.contains_key(name))?;
     }
@@ -80,6 +86,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
         check.at_least(1, beam.width, &format!("{at}.width"))?;
         check.at_least(1, beam.top_k, &format!("{at}.top_k"))?;
         check.at_least(1, beam.max_new_tokens, &format!("{at}.max_new_tokens"))?;
+        check.not_negative(beam.pessimism, &format!("{at}.pessimism"))?;
         check.own_name(name, &at, false)?;
     }
     if !(0.0..1.0).contains(&search.tree.lambda) && search.tree.lambda != 1.0 {
@@ -103,9 +110,17 @@ fn fits(recipe: &Recipe, check: &Checker<'_>) -> Result<(), Error> {
         })
     };
     match recipe.learn.mode {
-        Mode::Joint => of("joint", recipe.joint.check()),
+        Mode::Joint => {
+            let fit = &recipe.joint;
+            of("joint", fit.check())?;
+            check.value("joint", fit.loss, recipe.learn.bins)?;
+            check.held_out("joint", fit.calibrate, fit.validation)
+        }
         Mode::Separate => {
-            of("value", recipe.value.check())?;
+            let fit = &recipe.value;
+            of("value", fit.check())?;
+            check.value("value", fit.loss, recipe.learn.bins)?;
+            check.held_out("value", fit.calibrate, fit.validation)?;
             of("policy", recipe.policy.check())
         }
     }
@@ -196,6 +211,46 @@ impl Checker<'_> {
             path,
             format!("`{path}` is {found}"),
             "write a number above 0",
+        ))
+    }
+
+    fn not_negative(&self, found: f32, path: &str) -> Result<(), Error> {
+        if found >= 0.0 && found.is_finite() {
+            return Ok(());
+        }
+        Err(self.invalid(
+            path,
+            format!("`{path}` is {found}"),
+            "write a number of at least 0",
+        ))
+    }
+
+    /// A distribution over returns and its loss go together.
+    fn value(&self, section: &str, loss: ValueLoss, bins: usize) -> Result<(), Error> {
+        match (loss == ValueLoss::HlGauss, bins > 1) {
+            (true, false) => Err(self.invalid(
+                "learn.bins",
+                format!("{section}.loss is hl_gauss, but the head has one logit"),
+                "set learn.bins to the number of bins, such as 51",
+            )),
+            (false, true) => Err(self.invalid(
+                &format!("{section}.loss"),
+                format!("the head has {bins} bins, which {section}.loss does not fit"),
+                "set it to hl_gauss, or learn.bins to 1",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A calibration needs held-out questions.
+    fn held_out(&self, section: &str, how: Calibrate, validation: f64) -> Result<(), Error> {
+        if how == Calibrate::None || validation > 0.0 {
+            return Ok(());
+        }
+        Err(self.invalid(
+            &format!("{section}.validation"),
+            format!("{section}.calibrate has no held-out questions to calibrate on"),
+            "hold out a share of them, such as 0.1, or set calibrate to none",
         ))
     }
 

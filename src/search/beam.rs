@@ -19,6 +19,9 @@ pub struct Params {
     pub min_prior: f32,
     /// Tokens of a solution at most, its stop token included. Default 256.
     pub max_new_tokens: usize,
+    /// Standard deviations of an ensemble's values (`learn.heads`) that every value is lowered by; 0
+    /// ranks by the mean. Default 0.
+    pub pessimism: f32,
 }
 
 impl Default for Params {
@@ -28,6 +31,7 @@ impl Default for Params {
             top_k: 3,
             min_prior: 0.01,
             max_new_tokens: 256,
+            pessimism: 0.0,
         }
     }
 }
@@ -66,10 +70,11 @@ impl Policy {
             finished: false,
         }];
         let mut done: Vec<Text> = Vec::new();
+        let worth = |text: &Text| text.output.bound(params.pessimism);
         for _ in 0..params.max_new_tokens {
             let mut next = self.extend(&session, live, params, &mut ledger).await?;
             // Stable: equals keep the order of their parents and of their probability.
-            next.sort_by(|a, b| b.output.value.total_cmp(&a.output.value));
+            next.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
             for unused in next.split_off(width.min(next.len())) {
                 if !unused.finished {
                     session.release(&unused.slots[unused.slots.len() - 1..]);
@@ -84,16 +89,15 @@ impl Policy {
             }
         }
         let all = if done.is_empty() { live } else { done };
-        let best =
-            all.into_iter()
-                .reduce(|best, text| match text.output.value > best.output.value {
-                    true => text,
-                    false => best,
-                });
+        let better = |best, text| match worth(&text) > worth(&best) {
+            true => text,
+            false => best,
+        };
+        let best = all.into_iter().reduce(better);
         let completion = best.map_or_else(Completion::default, |text| Completion {
             tokens: text.tokens,
             finished: text.finished,
-            value: text.output.value,
+            value: text.output.bound(params.pessimism),
             log_prob: text.log_prob,
         });
         Ok((completion, ledger))

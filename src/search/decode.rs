@@ -85,13 +85,13 @@ impl Completion {
     }
 }
 
-/// The tree's view of an output.
-pub(super) fn expansion(output: &Output) -> Expansion {
+/// The tree's view of an output, whose value is lowered by `pessimism` standard deviations.
+pub(super) fn expansion(output: &Output, pessimism: f32) -> Expansion {
     Expansion {
         tokens: output.tokens.clone(),
         log_probs: output.log_probs.clone(),
         log_sum_exp: output.log_sum_exp,
-        value: output.value,
+        value: output.bound(pessimism),
     }
 }
 

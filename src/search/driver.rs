@@ -300,7 +300,7 @@ impl Driver<'_> {
                 self.ledger.expansion(played.forwarded, nets);
                 for (output, slot) in played.states {
                     let child = Child::Expanded {
-                        expansion: expansion(&output),
+                        expansion: expansion(&output, self.params.pessimism),
                         slot: tree_slot(slot),
                     };
                     let attached = self.tree.attach(parent, token, child);
@@ -337,7 +337,7 @@ impl Driver<'_> {
             .states
             .into_iter()
             .map(|(output, slot)| Child::Expanded {
-                expansion: expansion(&output),
+                expansion: expansion(&output, self.params.pessimism),
                 slot: tree_slot(slot),
             })
             .collect();

@@ -46,6 +46,9 @@ pub struct Params {
     /// What ranks the children when the answer is read off: `visits`, `mean_return`, or `improved` for
     /// the completed-Q policy, which goes with the rule `gumbel`. Default `mean_return`.
     pub pick: Pick,
+    /// Standard deviations of an ensemble's values (`learn.heads`) that every value is lowered by; 0
+    /// searches by the mean. Default 0.
+    pub pessimism: f32,
     /// Selection and expansion; `lambda` is always 0 here.
     pub tree: tree::Params,
 }
@@ -61,6 +64,7 @@ impl Default for Params {
             max_new_tokens: 256,
             slots: 0,
             pick: Pick::MeanReturn,
+            pessimism: 0.0,
             tree: tree::Params {
                 lambda: 0.0,
                 first_play_urgency: 0.2,
@@ -83,6 +87,7 @@ impl Params {
             },
             max_new_tokens: self.max_new_tokens,
             slots: self.slots,
+            pessimism: self.pessimism,
             tree: tree::Params {
                 lambda: 0.0,
                 max_depth: self.max_new_tokens as u32,
@@ -128,7 +133,10 @@ impl Policy {
             .prefill(&session, prompt, params.top_k, &mut ledger)
             .await?;
         let mut driver = Driver {
-            tree: Tree::new(search.tree.clone(), expansion(reply.last())),
+            tree: Tree::new(
+                search.tree.clone(),
+                expansion(reply.last(), params.pessimism),
+            ),
             session,
             policy: self,
             params: &search,
@@ -226,7 +234,7 @@ impl Driver<'_> {
             tokens.extend(&played.tokens);
             finished = played.finished;
             if let Some((output, _)) = played.states.last() {
-                value = output.value;
+                value = output.bound(self.params.pessimism);
             }
         }
         Ok(Completion {

@@ -43,6 +43,9 @@ pub struct Params {
     /// Whether a question that the greedy rollout answers right is left out after that rollout.
     /// Default false.
     pub skip_solved: bool,
+    /// Standard deviations of an ensemble's values (`learn.heads`) that every value is lowered by; 0
+    /// searches by the mean. Default 0.
+    pub pessimism: f32,
     /// Selection, expansion and backup.
     pub tree: tree::Params,
 }
@@ -62,6 +65,7 @@ impl Default for Params {
             noise: Noise::default(),
             random_root: RandomRoot::default(),
             skip_solved: false,
+            pessimism: 0.0,
             tree: tree::Params::default(),
         }
     }

@@ -78,7 +78,7 @@ pub async fn search_problem(
         ..params.tree.clone()
     };
     let mut driver = Driver {
-        tree: Tree::new(tree_params, expansion(&root.output)),
+        tree: Tree::new(tree_params, expansion(&root.output, params.pessimism)),
         session,
         policy,
         params,

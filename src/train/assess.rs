@@ -3,11 +3,11 @@
 use super::batch::VisitWeight;
 use super::example::ValueExample;
 use super::learner::{Source, hidden_states};
-use super::loss::ValueLoss;
+use super::loss::{Criterion, value_of};
 use super::metrics::{Scored, auc, brier, ece, explained_variance, ranking, reliability};
 use super::passes::{TokenPasses, reading};
 use super::report::Assessment;
-use crate::model::{Decoder, ValueHead};
+use crate::model::{Calibration, Decoder, Readout, ValueHead};
 use burn::tensor::{Int, Tensor, TensorData};
 
 /// Rows in a pass.
@@ -19,10 +19,24 @@ const ROWS: usize = 64;
 pub fn values(trunk: &Decoder, head: &ValueHead, examples: &[ValueExample]) -> Vec<Vec<f64>> {
     logits(trunk, head, examples)
         .into_iter()
-        .map(|row| row.into_iter().map(|x| (x / 2.0).tanh()).collect())
+        .map(|row| each_value(&head.readout, &row))
         .collect()
 }
 
+/// The value at each position of a trajectory, from the logits of all its positions.
+fn each_value(readout: &Readout, logits: &[f64]) -> Vec<f64> {
+    let one = |logits: &[f64]| {
+        let members = logits.chunks_exact(readout.bins).map(value_of);
+        let mean = members.sum::<f64>() / readout.members as f64;
+        match &readout.calibration {
+            Calibration::None => mean,
+            map => map.apply(mean as f32).into(),
+        }
+    };
+    logits.chunks_exact(readout.outputs()).map(one).collect()
+}
+
+/// The logits at every position that has a target, one after the other: a list for each example.
 fn logits(trunk: &Decoder, head: &ValueHead, examples: &[ValueExample]) -> Vec<Vec<f64>> {
     let device = trunk.embedding.val().device();
     let every: Vec<&ValueExample> = examples.iter().collect();
@@ -46,10 +60,11 @@ fn logits(trunk: &Decoder, head: &ValueHead, examples: &[ValueExample]) -> Vec<V
             }
             let n = positions.len();
             let at = Tensor::<1, Int>::from_data(TensorData::new(positions, [n]), &device);
-            let found = crate::model::layout::floats(head.logit(hidden.select(0, at)));
+            let found = crate::model::layout::floats(head.logits(hidden.select(0, at)));
             let mut found = found.into_iter().map(f64::from);
             for (&i, example) in chunk.iter().zip(&rows) {
-                all[i] = found.by_ref().take(example.targets.len()).collect();
+                let count = example.targets.len() * head.readout.outputs();
+                all[i] = found.by_ref().take(count).collect();
             }
         }
     }
@@ -61,26 +76,32 @@ pub fn assess(
     trunk: &Decoder,
     head: &ValueHead,
     examples: &[ValueExample],
-    loss: ValueLoss,
+    criterion: impl Into<Criterion>,
     weight: VisitWeight,
 ) -> Assessment {
+    let (criterion, readout) = (criterion.into(), &head.readout);
     let logits = logits(trunk, head, examples);
     let (mut total, mut weights) = (0.0, 0.0);
     let mut items = Vec::new();
     let mut by_depth: [Vec<Scored>; 4] = Default::default();
     for (example, row) in examples.iter().zip(&logits) {
-        for ((&x, &target), &visits) in row.iter().zip(&example.targets).zip(&example.weights) {
+        let found = each_value(readout, row);
+        let positions = row.chunks_exact(readout.outputs()).zip(&found);
+        let targets = example.targets.iter().zip(&example.weights);
+        for ((logits, &value), (&target, &visits)) in positions.zip(targets) {
             let w = f64::from(weight.of(visits));
-            total += w * loss.of(x, f64::from(target));
+            let members = logits.chunks_exact(readout.bins);
+            let loss: f64 = members.map(|x| criterion.of(x, f64::from(target))).sum();
+            total += w * loss / readout.members as f64;
             weights += w;
-            items.push(((x / 2.0).tanh(), f64::from(target), w));
+            items.push((value, f64::from(target), w));
         }
-        let last = row.len() - 1;
+        let last = found.len() - 1;
         let places = [0, last / 3, 2 * last / 3, last];
         for (depth, place) in by_depth.iter_mut().zip(places) {
             depth.push(Scored {
                 question: example.question,
-                score: (row[place] / 2.0).tanh(),
+                score: found[place],
                 correct: example.outcome > 0.0,
             });
         }

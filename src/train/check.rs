@@ -1,6 +1,8 @@
 //! Checks of the numbers that a fit's parameters hold.
 
 use super::error::Error;
+use super::loss::{Criterion, ValueLoss};
+use crate::model::Readout;
 
 /// Checks for the fit of this name; each fails with the key, what it holds and what it should.
 pub(crate) struct Check(pub &'static str);
@@ -48,6 +50,26 @@ impl Check {
         self.require(key, value, value >= 1, "at least 1")
     }
 
+    /// Siblings are ranked only where they stand in a batch together.
+    pub fn ranked(&self, key: &'static str, siblings: usize, ranking: f64) -> Result<(), Error> {
+        let expected = "0 or at least 2 for a ranking loss";
+        self.require(key, siblings, siblings != 1 || ranking == 0.0, expected)
+    }
+
+    /// That the head's logits are those that the loss is one of.
+    pub fn head(&self, criterion: &Criterion, readout: &Readout) -> Result<(), Error> {
+        let expected = match readout.bins {
+            1 => "bce or mse for a head with one logit, or hl_gauss with learn.bins of at least 2",
+            _ => "hl_gauss for a head with bins, or bce or mse with learn.bins = 1",
+        };
+        let found = match criterion.loss {
+            ValueLoss::Bce => "bce",
+            ValueLoss::Mse => "mse",
+            ValueLoss::HlGauss => "hl_gauss",
+        };
+        self.require("loss", found, criterion.fits(readout), expected)
+    }
+
     fn require(
         &self,
         key: &'static str,
@@ -66,6 +88,58 @@ impl Check {
         })
     }
 }
+
+/// The methods that the parameters of every fit of a value have.
+macro_rules! value_methods {
+    ($params:ty, $fit:expr) => {
+        impl $params {
+            fn check_value(&self) -> Result<(), $crate::train::Error> {
+                let check = $crate::train::check::Check($fit);
+                check.positive("weight_cap", self.weight_cap)?;
+                check.not_negative("weight_power", self.weight_power)?;
+                check.positive("sigma", self.sigma)?;
+                check.not_negative("ranking", self.ranking)?;
+                check.positive("ranking_temperature", self.ranking_temperature)?;
+                check.ranked("siblings", self.siblings, self.ranking)
+            }
+
+            /// How visits weigh.
+            pub fn visit_weight(&self) -> $crate::train::batch::VisitWeight {
+                $crate::train::batch::VisitWeight {
+                    cap: self.weight_cap as f32,
+                    power: self.weight_power as f32,
+                }
+            }
+
+            /// What the value is fitted by.
+            pub fn criterion(&self) -> $crate::train::loss::Criterion {
+                $crate::train::loss::Criterion {
+                    loss: self.loss,
+                    sigma: self.sigma,
+                    ranking: self.ranking,
+                    temperature: self.ranking_temperature,
+                }
+            }
+
+            /// How the trajectories of `train` go into the steps that fit `head`.
+            fn drawing(
+                &self,
+                train: &[$crate::train::ValueExample],
+                head: &$crate::model::ValueHead,
+            ) -> $crate::train::passes::Drawing {
+                let questions = train.iter().map(|e| e.question);
+                let members = head.readout.members;
+                $crate::train::passes::Drawing {
+                    draw: self.draw,
+                    siblings: self.siblings,
+                    ranked: self.ranking > 0.0,
+                    resample: $crate::train::siblings::Resample::new(questions, members, self.seed),
+                }
+            }
+        }
+    };
+}
+pub(crate) use value_methods;
 
 /// The methods that the parameters of every fit have: what its optimiser needs.
 macro_rules! optimiser_methods {

@@ -224,6 +224,7 @@ pub(crate) fn run(
         train_loss: totals.loss,
         valid_loss: totals.valid_loss,
         value: None,
+        calibration: None,
         tokens: totals.tokens,
         sequence_tokens: totals.sequence_tokens,
         prefix_tokens: totals.prefix_tokens,

@@ -1,8 +1,8 @@
 //! Fits policy and value on one trunk, as AlphaZero does: one forward pass gives prior and value.
 
-use super::assess::assess;
-use super::batch::VisitWeight;
-use super::check::{Check, optimiser_methods};
+use super::calibrate::{Calibrate, conclude};
+use super::check::{Check, optimiser_methods, value_methods};
+use super::draw::Draw;
 use super::error::Error;
 use super::example::{PolicyExample, ValueExample, is_held_out};
 use super::fit::{Compute, Context, Job, can_by_hand, free, free_last_layers, run, step_count};
@@ -11,7 +11,7 @@ use super::loss::ValueLoss;
 use super::passes::{TokenPasses, pieces};
 use super::report::{FitReport, Tags};
 use super::schedule::Decay;
-use crate::model::{Decoder, ValueHead};
+use crate::model::{Calibration, Decoder, ValueHead};
 use std::sync::Arc;
 
 const FIT: &str = "joint";
@@ -24,8 +24,21 @@ pub struct Params {
     pub value_scale: f64,
     /// Layers that move, the last ones; 0 for all weights. Default 0.
     pub last_layers: usize,
-    /// The loss: `bce` or `mse`. Default `bce`.
+    /// The loss: `bce`, `mse`, or `hl_gauss` for a head with `learn.bins` (cross-entropy with a
+    /// Gaussian histogram around the return). Default `bce`.
     pub loss: ValueLoss,
+    /// Standard deviation of the Gaussian that `hl_gauss` spreads a return by, in bins. Default 0.75.
+    pub sigma: f64,
+    /// Weight of a loss that ranks siblings beside the other: `-ln sigmoid((better - worse) /
+    /// ranking_temperature)` over the values of prefixes of one question, equally long and with
+    /// different mean returns, that meet in a batch (see `siblings`); 0 for none. Default 0.
+    pub ranking: f64,
+    /// What differences of values are divided by in the ranking loss. Default 0.5.
+    pub ranking_temperature: f64,
+    /// What a pass over the trajectories goes through: `trajectories`, each once; `questions`, each once
+    /// with the next `siblings` of its trajectories, so that all weigh the same; `balanced`, the same
+    /// with right and wrong ones in turn. Default `trajectories`.
+    pub draw: Draw,
     /// A target weighs `min(visits, weight_cap) ^ weight_power`. Default 8.
     pub weight_cap: f64,
     /// See `weight_cap`. Default 0.5.
@@ -39,8 +52,8 @@ pub struct Params {
     /// Trajectories in an optimiser step. Default 48.
     pub value_batch: usize,
     /// Trajectories of a question that are drawn into a step together, with its solutions where these
-    /// are due; 0 for all. On the CPU what they begin with together is computed once, so that more of
-    /// them cost less; but a step then sees fewer questions. Default 1.
+    /// are due; 0 for all. The ranking loss compares them. On the CPU what they begin with together is
+    /// computed once, so that more of them cost less; but a step then sees fewer questions. Default 1.
     pub siblings: usize,
     /// Forward and backward passes that an optimiser step is cut into, to save memory; the result is
     /// that of one pass up to rounding. Default 1.
@@ -67,6 +80,10 @@ pub struct Params {
     pub prompt_weight: f64,
     /// Share of the questions held out to validate on. Default 0.05.
     pub validation: f64,
+    /// Calibration of the value on the held-out questions (`validation`) after the fit, kept with the
+    /// head: `none`, `temperature` (a scale and a shift of its logit), or `isotonic` (a monotone
+    /// table). Default `none`.
+    pub calibrate: Calibrate,
     /// Steps between the checkpoints that an interrupted fit goes on from; 0 for none. Default 100.
     pub checkpoint_every: usize,
     /// Type of products and attention: `auto` is bfloat16 on an accelerator that computes in it, with
@@ -83,6 +100,10 @@ impl Default for Params {
             value_scale: 1.0,
             last_layers: 0,
             loss: ValueLoss::Bce,
+            sigma: 0.75,
+            ranking: 0.0,
+            ranking_temperature: 0.5,
+            draw: Draw::Trajectories,
             weight_cap: 8.0,
             weight_power: 0.5,
             steps: 600,
@@ -102,6 +123,7 @@ impl Default for Params {
             clip_norm: 1.0,
             prompt_weight: 0.0,
             validation: 0.05,
+            calibrate: Calibrate::None,
             checkpoint_every: 100,
             compute: Compute::Auto,
             seed: 0,
@@ -110,6 +132,7 @@ impl Default for Params {
 }
 
 optimiser_methods!(Params, FIT);
+value_methods!(Params, FIT);
 
 impl Params {
     /// Checks every number.
@@ -123,16 +146,7 @@ impl Params {
         check.at_least_one("policy_batch", self.policy_batch)?;
         check.at_least_one("value_batch", self.value_batch)?;
         check.not_negative("prompt_weight", self.prompt_weight)?;
-        check.positive("weight_cap", self.weight_cap)?;
-        check.not_negative("weight_power", self.weight_power)
-    }
-
-    /// How visits weigh.
-    pub fn visit_weight(&self) -> VisitWeight {
-        VisitWeight {
-            cap: self.weight_cap as f32,
-            power: self.weight_power as f32,
-        }
+        self.check_value()
     }
 }
 
@@ -152,6 +166,7 @@ pub fn fit_joint(
     context: &Context<'_>,
 ) -> Result<(Decoder, ValueHead, FitReport), Error> {
     params.check()?;
+    Check(FIT).head(&params.criterion(), &head.readout)?;
     for (index, example) in values.iter().enumerate() {
         example.check(FIT, index, policy.config())?;
     }
@@ -191,7 +206,7 @@ pub fn fit_joint(
     let job = Job {
         objective: Objective {
             fit: FIT,
-            value_loss: params.loss,
+            criterion: params.criterion(),
             value_scale: params.value_scale,
             clip_norm: params.clip_norm,
             logits_at_once: LOGITS_AT_ONCE,
@@ -208,7 +223,8 @@ pub fn fit_joint(
             prompt_weight: params.prompt_weight as f32,
             parts,
             pieces: pieces(policy, (policy_batch + value_batch).div_ceil(parts)),
-            ..TokenPasses::drawn(weight, params.siblings)
+            ..TokenPasses::new(weight)
+                .drawn(params.drawing(&values, head))
                 .with_values(values, value_batch, steps, params.seed)
                 .with_policy(solutions, policy_batch, steps, params.seed)
         }),
@@ -217,16 +233,22 @@ pub fn fit_joint(
             valid: "value",
         },
         trunk: Some(free_last_layers(policy.clone(), params.last_layers)),
-        head: Some(free(head.clone(), |_| true)),
+        head: Some(free(head.clone().calibrated(Calibration::None), |_| true)),
     };
     let (trunk, new_head, mut report) = run(job, context)?;
     let trunk = trunk.unwrap_or_else(|| policy.clone());
     let head = new_head.unwrap_or_else(|| head.clone());
     report.examples = count;
-    if !valid.is_empty() {
-        let judged = assess(&trunk, &head, &valid, params.loss, weight);
-        judged.report(context, report.steps);
-        report.value = Some(judged);
-    }
+    let (criterion, how) = (params.criterion(), params.calibrate);
+    let head = conclude(
+        &trunk,
+        head,
+        &valid,
+        criterion,
+        weight,
+        how,
+        context,
+        &mut report,
+    );
     Ok((trunk, head, report))
 }

@@ -7,7 +7,7 @@ use super::example::{PolicyExample, is_held_out};
 use super::fit::{Compute, Context, Job, can_by_hand, free, free_last_layers, run, step_count};
 use super::learner::{LOGITS_AT_ONCE, Objective};
 use super::loss::ValueLoss;
-use super::passes::{TokenPasses, pieces};
+use super::passes::{Drawing, TokenPasses, pieces};
 use super::report::{FitReport, Tags};
 use super::schedule::Decay;
 use crate::model::Decoder;
@@ -180,7 +180,7 @@ pub fn fit_policy(
     let job = Job {
         objective: Objective {
             fit: FIT,
-            value_loss: ValueLoss::Bce,
+            criterion: ValueLoss::Bce.into(),
             value_scale: 1.0,
             clip_norm: params.clip_norm,
             logits_at_once: LOGITS_AT_ONCE,
@@ -197,12 +197,12 @@ pub fn fit_policy(
             prompt_weight,
             parts,
             pieces: pieces(policy, batch.div_ceil(parts)),
-            ..TokenPasses::drawn(no_values, params.siblings).with_policy(
-                train,
-                batch,
-                steps,
-                params.seed,
-            )
+            ..TokenPasses::new(no_values)
+                .drawn(Drawing {
+                    siblings: params.siblings,
+                    ..Drawing::default()
+                })
+                .with_policy(train, batch, steps, params.seed)
         }),
         tags: Tags {
             steps: "policy",

@@ -1,21 +1,24 @@
 //! Fits a value net: a head on the frozen policy trunk, or a trunk of its own.
 
-use super::assess::assess;
 use super::batch::{Targets, VisitWeight, value_input, value_targets};
-use super::check::{Check, optimiser_methods};
+use super::calibrate::{Calibrate, conclude};
+use super::check::{Check, optimiser_methods, value_methods};
+use super::draw::{self, Draw};
 use super::error::Error;
 use super::example::{ValueExample, is_held_out};
 use super::fit::{Compute, Context, Job, can_by_hand, free, free_last_layers, run, step_count};
 use super::learner::{Batch, LOGITS_AT_ONCE, Objective, Source, hidden_states};
 use super::loss::ValueLoss;
-use super::passes::{HiddenPasses, TokenPasses, pieces, reading};
+use super::passes::{HiddenPasses, HiddenPlan, TokenPasses, pieces, reading};
 use super::plan::plan;
 use super::report::{FitReport, StepReport, Tags};
 use super::schedule::Decay;
+use super::siblings::Pairs;
 use super::trie::distinct;
-use crate::model::{Decoder, ValueHead};
+use crate::model::{Calibration, Decoder, ValueHead};
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
+use std::ops::Range;
 use std::sync::Arc;
 
 const FIT: &str = "value";
@@ -39,8 +42,21 @@ pub struct Params {
     /// Layers of the trunk that move, the last ones, where `kind` is `trunk`; 0 for all weights.
     /// Default 0.
     pub last_layers: usize,
-    /// The loss: `bce` or `mse`. Default `bce`.
+    /// The loss: `bce`, `mse`, or `hl_gauss` for a head with `learn.bins` (cross-entropy with a
+    /// Gaussian histogram around the return). Default `bce`.
     pub loss: ValueLoss,
+    /// Standard deviation of the Gaussian that `hl_gauss` spreads a return by, in bins. Default 0.75.
+    pub sigma: f64,
+    /// Weight of a loss that ranks siblings beside the other: `-ln sigmoid((better - worse) /
+    /// ranking_temperature)` over the values of prefixes of one question, equally long and with
+    /// different mean returns, that meet in a batch (see `siblings`); 0 for none. Default 0.
+    pub ranking: f64,
+    /// What differences of values are divided by in the ranking loss. Default 0.5.
+    pub ranking_temperature: f64,
+    /// What a pass over the trajectories goes through: `trajectories`, each once; `questions`, each once
+    /// with the next `siblings` of its trajectories, so that all weigh the same; `balanced`, the same
+    /// with right and wrong ones in turn. Default `trajectories`.
+    pub draw: Draw,
     /// A target weighs `min(visits, weight_cap) ^ weight_power`. Default 8.
     pub weight_cap: f64,
     /// See `weight_cap`. Default 0.5.
@@ -51,9 +67,9 @@ pub struct Params {
     pub epochs: f64,
     /// Trajectories in an optimiser step, where a trunk is trained. Default 48.
     pub batch: usize,
-    /// Trajectories of a question that are drawn into a step together, where a trunk is trained; 0 for
-    /// all. On the CPU what they begin with together is computed once, so that more of them cost less; but
-    /// a step then sees fewer questions. Default 1.
+    /// Trajectories of a question that are drawn into a step together; 0 for all. The ranking loss
+    /// compares them. Where a trunk is trained on the CPU, what they begin with together is computed once,
+    /// so that more of them cost less; but a step then sees fewer questions. Default 1.
     pub siblings: usize,
     /// Positions in an optimiser step, where only the head is trained. Default 1024.
     pub positions: usize,
@@ -80,6 +96,10 @@ pub struct Params {
     pub clip_norm: f64,
     /// Share of the questions held out to validate on. Default 0.05.
     pub validation: f64,
+    /// Calibration of the value on the held-out questions (`validation`) after the fit, kept with the
+    /// head: `none`, `temperature` (a scale and a shift of its logit), or `isotonic` (a monotone
+    /// table). Default `none`.
+    pub calibrate: Calibrate,
     /// Steps between the checkpoints that an interrupted fit goes on from; 0 for none. Default 100.
     pub checkpoint_every: usize,
     /// Type of products and attention: `auto` is bfloat16 on an accelerator that computes in it, with
@@ -96,6 +116,10 @@ impl Default for Params {
             kind: Kind::Head,
             last_layers: 0,
             loss: ValueLoss::Bce,
+            sigma: 0.75,
+            ranking: 0.0,
+            ranking_temperature: 0.5,
+            draw: Draw::Trajectories,
             weight_cap: 8.0,
             weight_power: 0.5,
             steps: 600,
@@ -114,6 +138,7 @@ impl Default for Params {
             epsilon: 1e-8,
             clip_norm: 1.0,
             validation: 0.05,
+            calibrate: Calibrate::None,
             checkpoint_every: 100,
             compute: Compute::Auto,
             seed: 0,
@@ -122,6 +147,7 @@ impl Default for Params {
 }
 
 optimiser_methods!(Params, FIT);
+value_methods!(Params, FIT);
 
 impl Params {
     /// Checks every number.
@@ -133,16 +159,7 @@ impl Params {
         let check = Check(FIT);
         check.at_least_one("batch", self.batch)?;
         check.at_least_one("positions", self.positions)?;
-        check.positive("weight_cap", self.weight_cap)?;
-        check.not_negative("weight_power", self.weight_power)
-    }
-
-    /// How visits weigh.
-    pub fn visit_weight(&self) -> VisitWeight {
-        VisitWeight {
-            cap: self.weight_cap as f32,
-            power: self.weight_power as f32,
-        }
+        self.check_value()
     }
 }
 
@@ -162,6 +179,7 @@ pub fn fit_value(
     context: &Context<'_>,
 ) -> Result<(Decoder, ValueHead, FitReport), Error> {
     params.check()?;
+    Check(FIT).head(&params.criterion(), &head.readout)?;
     for (index, example) in examples.iter().enumerate() {
         example.check(FIT, index, trunk.config())?;
     }
@@ -178,31 +196,56 @@ pub fn fit_value(
     let count = train.len();
     let objective = Objective {
         fit: FIT,
-        value_loss: params.loss,
+        criterion: params.criterion(),
         value_scale: 1.0,
         clip_norm: params.clip_norm,
         logits_at_once: LOGITS_AT_ONCE,
         by_hand: can_by_hand(trunk),
     };
     let all: Vec<&ValueExample> = valid.iter().collect();
-    let free_head = Some(free(head.clone(), |_| true));
+    let free_head = Some(free(head.clone().calibrated(Calibration::None), |_| true));
+    let drawing = params.drawing(&train, head);
     let mut frozen = StepReport::default();
     let job = match params.kind {
         Kind::Head => {
-            let (hidden, targets, taken) = hidden_positions(trunk, &train, weight);
+            let States {
+                hidden,
+                targets,
+                spans,
+                taken,
+            } = hidden_positions(trunk, &train, weight);
             frozen = taken;
             let n = targets.wanted.len();
             let steps = step_count(params.steps, params.epochs, n, params.positions);
             let valid = if valid.is_empty() {
                 Vec::new()
             } else {
-                let (hidden, targets, _) = hidden_positions(trunk, &valid, weight);
+                let States {
+                    hidden, targets, ..
+                } = hidden_positions(trunk, &valid, weight);
                 vec![Batch {
                     source: Source::Hidden(Box::new(hidden)),
                     questions: Vec::new(),
                     policy: None,
                     value: Some(targets),
+                    copies: Vec::new(),
+                    pairs: Pairs::default(),
                 }]
+            };
+            let mut questions = vec![0; n];
+            for (span, example) in spans.iter().zip(&train) {
+                questions[span.clone()].fill(example.question);
+            }
+            let plan = match (params.draw, params.siblings) {
+                (Draw::Trajectories, 1) => {
+                    HiddenPlan::Positions(plan(&vec![1; n], params.positions, steps, params.seed))
+                }
+                (draw, siblings) => {
+                    // As many trajectories as have so many positions on average.
+                    let batch = (params.positions * count).div_ceil(n).min(count);
+                    let seed = params.seed;
+                    HiddenPlan::Examples(draw::order(&train, batch, steps, seed, draw, siblings))
+                }
             };
             Job {
                 objective,
@@ -215,7 +258,12 @@ pub fn fit_value(
                 passes: Arc::new(HiddenPasses {
                     hidden,
                     targets,
-                    plan: plan(&vec![1; n], params.positions, steps, params.seed),
+                    value: train,
+                    spans,
+                    questions,
+                    weight,
+                    drawing,
+                    plan,
                 }),
                 valid,
                 tags: Tags {
@@ -242,7 +290,7 @@ pub fn fit_value(
                 passes: Arc::new(TokenPasses {
                     parts,
                     pieces: pieces(trunk, batch.div_ceil(parts)),
-                    ..TokenPasses::drawn(weight, params.siblings).with_values(
+                    ..TokenPasses::new(weight).drawn(drawing).with_values(
                         train,
                         batch,
                         steps,
@@ -265,21 +313,38 @@ pub fn fit_value(
     report.tokens += frozen.tokens;
     report.sequence_tokens += frozen.sequence_tokens;
     report.prefix_tokens += frozen.prefix_tokens;
-    if !valid.is_empty() {
-        let judged = assess(&new_trunk, &new_head, &valid, params.loss, weight);
-        judged.report(context, report.steps);
-        report.value = Some(judged);
-    }
+    let (criterion, how) = (params.criterion(), params.calibrate);
+    let new_head = conclude(
+        &new_trunk,
+        new_head,
+        &valid,
+        criterion,
+        weight,
+        how,
+        context,
+        &mut report,
+    );
     Ok((new_trunk, new_head, report))
 }
 
-/// The hidden states of all weighted positions, `[n, hidden]`, with their targets; and the tokens that
-/// this took.
+/// What a frozen trunk makes of some examples.
+pub(super) struct States {
+    /// The hidden states of all weighted positions, `[n, hidden]`, the shortest example first.
+    pub hidden: Tensor<2>,
+    /// Their targets, in the same order.
+    pub targets: Targets<f32>,
+    /// Where those of each example are, in the order of the examples.
+    pub spans: Vec<Range<usize>>,
+    /// The tokens that they took.
+    pub taken: StepReport,
+}
+
+/// The hidden states of all weighted positions of `examples`.
 pub(super) fn hidden_positions(
     trunk: &Decoder,
     examples: &[ValueExample],
     weight: VisitWeight,
-) -> (Tensor<2>, Targets<f32>, StepReport) {
+) -> States {
     const ROWS: usize = 64;
     let trunk = trunk.valid();
     let device = trunk.embedding.val().device();
@@ -287,17 +352,28 @@ pub(super) fn hidden_positions(
         let n = positions.len();
         Tensor::<1, Int>::from_data(TensorData::new(positions, [n]), &device)
     };
-    let mut sorted: Vec<&ValueExample> = examples.iter().collect();
-    sorted.sort_by_key(|e| e.needed());
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|&i| examples[i].needed());
+    let sorted: Vec<&ValueExample> = order.iter().map(|&i| &examples[i]).collect();
+    let counts = sorted
+        .iter()
+        .map(|e| e.weights.iter().filter(|v| weight.of(**v) > 0.0).count());
+    let counts: Vec<usize> = counts.collect();
+    let mut spans = vec![0..0; examples.len()];
+    let mut end = 0;
+    for (&index, &count) in order.iter().zip(&counts) {
+        spans[index] = end..end + count;
+        end += count;
+    }
     let mut hidden = Vec::new();
     // Where each example's states begin among those that were computed.
     let mut starts = vec![0; sorted.len()];
     let (mut count, mut tokens) = (0, StepReport::default());
     for chunk in reading(&trunk, &sorted, ROWS) {
         let some: Vec<&ValueExample> = chunk.iter().map(|&i| sorted[i]).collect();
-        for (&i, example) in chunk.iter().zip(&some) {
+        for &i in &chunk {
             starts[i] = count;
-            count += value_targets(&[example], 0, 0, weight).wanted.len() as i32;
+            count += counts[i] as i32;
         }
         for batch in TokenPasses::of_values(&some, some.len(), weight) {
             let mut report = batch.tokens();
@@ -316,12 +392,14 @@ pub(super) fn hidden_positions(
             hidden.push(states.select(0, pick(targets.positions)));
         }
     }
-    let mut all = value_targets(&sorted, 0, 0, weight);
-    let order = sorted.iter().zip(starts).flat_map(|(example, start)| {
-        let n = value_targets(&[example], 0, 0, weight).wanted.len() as i32;
-        start..start + n
-    });
-    all.positions = (0..all.wanted.len() as i32).collect();
-    let hidden = Tensor::cat(hidden, 0).select(0, pick(order.collect()));
-    (hidden, all, tokens)
+    let mut targets = value_targets(&sorted, 0, 0, weight);
+    targets.positions = (0..end as i32).collect();
+    let order = starts.iter().zip(&counts);
+    let order = order.flat_map(|(&start, &count)| start..start + count as i32);
+    States {
+        hidden: Tensor::cat(hidden, 0).select(0, pick(order.collect())),
+        targets,
+        spans,
+        taken: tokens,
+    }
 }

@@ -1,9 +1,9 @@
 //! Gradients of a pass against central finite differences, and of a cut pass against a whole one.
 
-use super::batch::{Rows, VisitWeight, policy_input, value_input};
+use super::batch::{Rows, VisitWeight, policy_input, value_input, value_targets};
 use super::example::{PolicyExample, ValueExample};
 use super::fit::free;
-use super::fit_value::hidden_positions;
+use super::fit_value::{States, hidden_positions};
 use super::learner::{Batch, LOGITS_AT_ONCE, Objective, Shared, Source, State, Trainee};
 use super::loss::ValueLoss;
 use super::optimiser::global_norm;
@@ -17,6 +17,8 @@ use burn_train::Interrupter;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::{Arc, Mutex};
+
+mod values;
 
 const WEIGHT: VisitWeight = VisitWeight {
     cap: 8.0,
@@ -87,7 +89,7 @@ fn trainee(value_loss: ValueLoss, logits_at_once: usize) -> Trainee {
         shared: Shared {
             objective: Objective {
                 fit: "test",
-                value_loss,
+                criterion: value_loss.into(),
                 value_scale: 0.7,
                 clip_norm: 1.0,
                 logits_at_once,
@@ -603,7 +605,12 @@ fn states_for_a_head_are_those_of_separate_sequences_in_the_order_of_their_lengt
     let mut examples = siblings().1;
     examples.reverse();
     examples.swap(1, 7);
-    let (hidden, targets, taken) = hidden_positions(&trunk, &examples, WEIGHT);
+    let States {
+        hidden,
+        targets,
+        spans,
+        taken,
+    } = hidden_positions(&trunk, &examples, WEIGHT);
     let mut sorted: Vec<&ValueExample> = examples.iter().collect();
     sorted.sort_by_key(|e| e.needed());
     let (mut states, mut wanted) = (Vec::new(), Vec::new());
@@ -621,6 +628,10 @@ fn states_for_a_head_are_those_of_separate_sequences_in_the_order_of_their_lengt
         wanted.extend(targets.wanted);
     }
     assert_eq!(targets.wanted, wanted);
+    for (span, example) in spans.iter().zip(&examples) {
+        let own = value_targets(&[example], 0, 0, WEIGHT).wanted;
+        assert_eq!(targets.wanted[span.clone()], own);
+    }
     let found = crate::model::layout::floats(hidden);
     assert_eq!(found.len(), states.len());
     assert!(found.iter().zip(&states).all(|(a, b)| (a - b).abs() < 1e-5));

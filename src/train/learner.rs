@@ -4,10 +4,12 @@ use super::backward;
 use super::batch::{Rows, Targets};
 use super::checkpointer::History;
 use super::error::Error;
-use super::loss::{ValueLoss, cross_entropy};
+use super::goal::Goal;
+use super::loss::{Criterion, cross_entropy};
 use super::optimiser;
 use super::pull::{Pull, Want};
 use super::report::{Outbox, StepReport, lock};
+use super::siblings::Pairs;
 use crate::kernels::Team;
 use crate::model::device::is_cpu;
 use crate::model::{Decoder, ValueHead};
@@ -30,7 +32,7 @@ const SKIPS_IN_A_ROW: usize = 5;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Objective {
     pub fit: &'static str,
-    pub value_loss: ValueLoss,
+    pub criterion: Criterion,
     /// Factor of the value loss where both losses are fitted.
     pub value_scale: f64,
     /// Limit of the gradient's global norm.
@@ -58,6 +60,23 @@ pub(crate) struct Batch {
     pub questions: Vec<u64>,
     pub policy: Option<Targets<Want>>,
     pub value: Option<Targets<f32>>,
+    /// How often each member of an ensemble sees the question of a value target, `[targets, members]`;
+    /// empty for once.
+    pub copies: Vec<f32>,
+    /// Value targets that are compared.
+    pub pairs: Pairs,
+}
+
+impl Batch {
+    /// What the value is to learn, if there is anything.
+    pub fn goal(&self) -> Option<Goal<'_>> {
+        let targets = self.value.as_ref().filter(|t| !t.wanted.is_empty())?;
+        Some(Goal {
+            targets,
+            copies: &self.copies,
+            pairs: &self.pairs,
+        })
+    }
 }
 
 impl Batch {
@@ -195,16 +214,12 @@ impl Trainee {
         }
     }
 
-    /// The value loss over `targets`, divided by their total.
-    fn value_loss(&self, hidden: &Tensor<2>, targets: &Targets<f32>) -> Option<Tensor<1>> {
-        let head = self.head.as_ref().filter(|_| !targets.wanted.is_empty())?;
-        let device = self.device();
-        let at = hidden.clone().select(0, ints(&targets.positions, &device));
-        Some(self.shared.objective.value_loss.sum(
-            head.logit(at),
-            floats(&targets.wanted, 1.0, &device),
-            floats(&targets.weights, targets.total, &device),
-        ))
+    /// The value loss of a pass, its targets' divided by their total.
+    fn value_loss(&self, hidden: &Tensor<2>, batch: &Batch) -> Option<Tensor<1>> {
+        let (head, goal) = (self.head.as_ref()?, batch.goal()?);
+        let positions = ints(&goal.targets.positions, &self.device());
+        let logits = head.logits(hidden.clone().select(0, positions));
+        Some(goal.sum(logits, &head.readout, &self.shared.objective.criterion))
     }
 
     /// The policy's loss over rows `range` of the selected `hidden`.
@@ -294,9 +309,7 @@ impl Trainee {
             });
         };
         let mut pieces = GradientsAccumulator::new();
-        if let Some(targets) = &batch.value
-            && let Some(loss) = self.value_loss(&hidden, targets)
-        {
+        if let Some(loss) = self.value_loss(&hidden, batch) {
             report.value_loss = Some(read(&loss));
             add(loss.mul_scalar(self.shared.objective.value_scale));
         }
@@ -430,7 +443,7 @@ impl Trainee {
         let hidden = self.hidden(&batch.source, &device);
         let mut sums = (0.0, 0.0);
         if let Some(targets) = &batch.value
-            && let Some(loss) = self.value_loss(&hidden, targets)
+            && let Some(loss) = self.value_loss(&hidden, batch)
         {
             sums.0 += read(&loss) * targets.total;
             sums.1 += targets.total;

@@ -12,11 +12,13 @@
 mod assess;
 mod backward;
 pub mod batch;
+pub mod calibrate;
 mod check;
 mod checkpointer;
 mod compared;
 mod dashboard;
 pub mod distil;
+pub mod draw;
 mod drift;
 mod error;
 pub mod example;
@@ -26,17 +28,21 @@ pub mod fit_joint;
 pub mod fit_policy;
 pub mod fit_value;
 pub mod from_traces;
+mod goal;
 #[cfg(test)]
 mod gradients;
+mod hl_gauss;
 mod learner;
 pub mod loss;
 pub mod metrics;
+mod monotone;
 pub mod optimiser;
 mod passes;
 pub mod plan;
 pub mod pull;
 mod report;
 pub mod schedule;
+mod siblings;
 mod silent;
 mod trie;
 

@@ -3,14 +3,17 @@
 use super::batch::{
     Rows, Targets, VisitWeight, policy_input, policy_targets, value_input, value_targets,
 };
+use super::draw::{self, Draw};
 use super::example::{PolicyExample, ValueExample};
 use super::learner::{Batch, Source};
 use super::plan::{plan_beside, plan_together};
+use super::siblings::{Pairs, Resample};
 use super::trie::{shared, sorted};
 use crate::model::Decoder;
 use crate::model::device::is_cpu;
 use burn::module::Module;
 use burn::tensor::Tensor;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Makes the passes of a fit, each from its number alone, so that a fit can go on anywhere.
@@ -45,6 +48,38 @@ pub(crate) fn piece_count(cpu: bool, parameters: usize, rows: usize) -> usize {
     }
 }
 
+/// How a question's examples go into the steps.
+#[derive(Debug, Clone)]
+pub(crate) struct Drawing {
+    pub draw: Draw,
+    /// Examples of a question that are drawn together; 0 for all.
+    pub siblings: usize,
+    /// Whether trajectories are compared.
+    pub ranked: bool,
+    pub resample: Resample,
+}
+
+impl Default for Drawing {
+    fn default() -> Self {
+        Drawing {
+            draw: Draw::Trajectories,
+            siblings: 1,
+            ranked: false,
+            resample: Resample::default(),
+        }
+    }
+}
+
+impl Drawing {
+    /// The pairs among `examples`, if they are compared.
+    fn pairs(&self, examples: &[&ValueExample], weight: VisitWeight) -> Pairs {
+        match self.ranked {
+            true => Pairs::of(examples, weight),
+            false => Pairs::default(),
+        }
+    }
+}
+
 /// Passes of a trunk: next-token rows, value rows, or both in one pass.
 pub(crate) struct TokenPasses {
     pub policy: Vec<PolicyExample>,
@@ -53,8 +88,7 @@ pub(crate) struct TokenPasses {
     pub value: Vec<ValueExample>,
     pub value_plan: Vec<Vec<usize>>,
     pub weight: VisitWeight,
-    /// Examples of a question that are drawn together; 0 for all.
-    pub siblings: usize,
+    pub drawing: Drawing,
     /// Passes in a step.
     pub parts: usize,
     /// Pieces in a pass.
@@ -71,18 +105,15 @@ impl TokenPasses {
             value: Vec::new(),
             value_plan: Vec::new(),
             weight,
-            siblings: 1,
+            drawing: Drawing::default(),
             parts: 1,
             pieces: 1,
         }
     }
 
-    /// No examples yet, which will be drawn `siblings` of a question at a time.
-    pub fn drawn(weight: VisitWeight, siblings: usize) -> Self {
-        TokenPasses {
-            siblings,
-            ..TokenPasses::new(weight)
-        }
+    /// With examples, which are to come, drawn like this.
+    pub fn drawn(self, drawing: Drawing) -> Self {
+        TokenPasses { drawing, ..self }
     }
 
     /// With `batch` of `examples` in each of `steps` steps. Where siblings are drawn together, those of
@@ -97,9 +128,10 @@ impl TokenPasses {
         let lengths: Vec<usize> = examples.iter().map(|e| e.tokens.len()).collect();
         let questions: Vec<u64> = examples.iter().map(|e| e.question).collect();
         let of = |step: &Vec<usize>| step.iter().map(|&i| self.value[i].question).collect();
+        let siblings = self.drawing.siblings;
         TokenPasses {
-            policy_plan: match self.siblings == 1 || self.value.is_empty() {
-                true => plan_together(&lengths, &questions, self.siblings, batch, steps, seed),
+            policy_plan: match siblings == 1 || self.value.is_empty() {
+                true => plan_together(&lengths, &questions, siblings, batch, steps, seed),
                 false => {
                     let beside: Vec<_> = self.value_plan.iter().map(of).collect();
                     plan_beside(&questions, &beside, batch, seed)
@@ -118,12 +150,11 @@ impl TokenPasses {
         steps: usize,
         seed: u64,
     ) -> Self {
-        let lengths: Vec<usize> = examples.iter().map(ValueExample::needed).collect();
-        let questions: Vec<u64> = examples.iter().map(|e| e.question).collect();
+        let Drawing { draw, siblings, .. } = self.drawing;
         // Another order than that of the solutions beside them.
         let seed = seed ^ 0x5a5a;
         TokenPasses {
-            value_plan: plan_together(&lengths, &questions, self.siblings, batch, steps, seed),
+            value_plan: draw::order(&examples, batch, steps, seed, draw, siblings),
             value: examples,
             ..self
         }
@@ -184,8 +215,9 @@ fn apart<'a>(items: &[Item<'a>]) -> (Vec<&'a PolicyExample>, Vec<&'a ValueExampl
 
 /// Cuts `items`, which are in the order of their tokens, into `shares` of about as many new tokens, none
 /// empty while there are enough items. A cut goes between two questions, unless the next such place
-/// is more than a quarter of a share away: siblings that part compute twice what they share.
-fn cut(items: &[Item<'_>], shares: usize) -> Vec<Range<usize>> {
+/// is more than a quarter of a share away: siblings that part compute twice what they share. Where they
+/// are to stay `whole`, it always does, even if that leaves a share empty.
+fn cut(items: &[Item<'_>], shares: usize, whole: bool) -> Vec<Range<usize>> {
     let mut before = vec![0];
     for (i, item) in items.iter().enumerate() {
         let again = i
@@ -197,13 +229,16 @@ fn cut(items: &[Item<'_>], shares: usize) -> Vec<Range<usize>> {
     let mut ends = vec![0];
     for share in 1..shares {
         let least = (ends[share - 1] + 1).min(items.len());
-        let most = (items.len() + share).saturating_sub(shares).max(least);
+        let most = match whole {
+            true => items.len(),
+            false => (items.len() + share).saturating_sub(shares).max(least),
+        };
         let off = |i: &usize| (before[*i] * shares).abs_diff(total * share);
         let between = |&i: &usize| {
             let pair = items.get(i.wrapping_sub(1)).zip(items.get(i));
             pair.is_none_or(|(a, b)| a.question() != b.question())
         };
-        let near = |i: &usize| 4 * off(i) <= total;
+        let near = |i: &usize| whole || 4 * off(i) <= total;
         let place = (least..=most).filter(between).min_by_key(off).filter(near);
         ends.push(place.or((least..=most).min_by_key(off)).unwrap_or(least));
     }
@@ -250,11 +285,14 @@ fn make_pass(
         questions: ids.chain(value.iter().map(|e| e.question)).collect(),
         policy: policy_part,
         value: value_part,
+        copies: Vec::new(),
+        pairs: Pairs::default(),
     }
 }
 
 impl TokenPasses {
-    /// The examples of a step, in the order of their tokens, so that siblings stand together.
+    /// The examples of a step, in the order of their tokens, so that siblings stand together; those that
+    /// are compared do even where another question begins like theirs.
     fn step(&self, step: usize) -> Vec<Item<'_>> {
         fn of(plan: &[Vec<usize>], step: usize) -> &[usize] {
             plan.get(step).map_or(&[], Vec::as_slice)
@@ -264,6 +302,13 @@ impl TokenPasses {
         let mut items: Vec<Item<'_>> = policy.map(|&i| Item::Policy(&self.policy[i])).collect();
         items.extend(value.map(|&i| Item::Value(&self.value[i])));
         items.sort_by_key(|item| item.input());
+        if self.drawing.ranked {
+            let mut firsts: HashMap<u64, usize> = HashMap::new();
+            for (place, item) in items.iter().enumerate() {
+                firsts.entry(item.question()).or_insert(place);
+            }
+            items.sort_by_key(|item| firsts[&item.question()]);
+        }
         items
     }
 
@@ -271,6 +316,8 @@ impl TokenPasses {
     fn share(&self, some: &[Item<'_>], all: &[Item<'_>]) -> Batch {
         let (policy, value) = apart(some);
         let mut batch = make_pass(&policy, self.prompt_weight, &value, self.weight);
+        batch.copies = self.drawing.resample.of_targets(&value, self.weight);
+        batch.pairs = self.drawing.pairs(&value, self.weight);
         if some.len() < all.len() {
             let (all_policy, all_value) = apart(all);
             if let Some(targets) = &mut batch.policy {
@@ -279,6 +326,7 @@ impl TokenPasses {
             if let Some(targets) = &mut batch.value {
                 targets.total = value_targets(&all_value, 0, 0, self.weight).total;
             }
+            batch.pairs.total = self.drawing.pairs(&all_value, self.weight).total;
         }
         batch
     }
@@ -287,8 +335,9 @@ impl TokenPasses {
 impl Passes for TokenPasses {
     fn pass(&self, step: usize, part: usize) -> Vec<Batch> {
         let all = self.step(step);
-        let part = &all[cut(&all, self.parts).swap_remove(part)];
-        cut(part, self.pieces)
+        let whole = self.drawing.ranked;
+        let part = &all[cut(&all, self.parts, whole).swap_remove(part)];
+        cut(part, self.pieces, whole)
             .into_iter()
             .map(|piece| self.share(&part[piece], &all))
             .filter(|batch| batch.policy.is_some() || batch.value.is_some())
@@ -296,17 +345,50 @@ impl Passes for TokenPasses {
     }
 }
 
-/// Passes over cached hidden states, `[n, hidden]`: a step is a draw of positions.
+/// Passes over cached hidden states, `[n, hidden]`: a step is a draw of positions, or of the positions
+/// of trajectories that stay together.
 pub(crate) struct HiddenPasses {
     pub hidden: Tensor<2>,
     pub targets: Targets<f32>,
-    pub plan: Vec<Vec<usize>>,
+    pub value: Vec<ValueExample>,
+    /// Where the weighted positions of each example are among the targets.
+    pub spans: Vec<Range<usize>>,
+    /// The question of each position.
+    pub questions: Vec<u64>,
+    pub weight: VisitWeight,
+    pub drawing: Drawing,
+    pub plan: HiddenPlan,
+}
+
+/// What each step of [`HiddenPasses`] draws.
+pub(crate) enum HiddenPlan {
+    /// Positions.
+    Positions(Vec<Vec<usize>>),
+    /// Examples.
+    Examples(Vec<Vec<usize>>),
 }
 
 impl Passes for HiddenPasses {
     fn pass(&self, step: usize, _: usize) -> Vec<Batch> {
         let mut targets = Targets::empty();
-        for &i in &self.plan[step] {
+        let (positions, copies, pairs) = match &self.plan {
+            HiddenPlan::Positions(plan) => {
+                let copies = |&i: &usize| self.drawing.resample.of(self.questions[i]);
+                let copies = plan[step].iter().flat_map(copies).copied().collect();
+                (plan[step].clone(), copies, Pairs::default())
+            }
+            HiddenPlan::Examples(plan) => {
+                let examples: Vec<_> = plan[step].iter().map(|&i| &self.value[i]).collect();
+                let positions = plan[step].iter().flat_map(|&i| self.spans[i].clone());
+                let copies = self.drawing.resample.of_targets(&examples, self.weight);
+                (
+                    positions.collect(),
+                    copies,
+                    self.drawing.pairs(&examples, self.weight),
+                )
+            }
+        };
+        for i in positions {
             targets.positions.push(i as i32);
             targets.wanted.push(self.targets.wanted[i]);
             targets.weights.push(self.targets.weights[i]);
@@ -317,6 +399,8 @@ impl Passes for HiddenPasses {
             questions: Vec::new(),
             policy: None,
             value: Some(targets),
+            copies,
+            pairs,
         }]
     }
 }

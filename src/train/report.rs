@@ -1,5 +1,6 @@
 //! What a fit tells: a line for each step while it runs, and a summary at its end.
 
+use super::calibrate::Calibrated;
 use super::checkpointer::History;
 use super::fit::Context;
 use crate::monitor::{Bin, Monitor, Picture, Progress};
@@ -83,6 +84,9 @@ pub struct FitReport {
     pub valid_loss: Option<f64>,
     /// How well the fitted value predicts held-out questions; a policy fit has none.
     pub value: Option<Assessment>,
+    /// What its calibration did, where there is one; `value` is as it was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibrated>,
     /// Tokens that went through the network, forward and back (forward once, for a head on a frozen
     /// trunk), padding not counted; a beginning that examples of a pass share counts once.
     pub tokens: u64,

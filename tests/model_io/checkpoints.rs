@@ -24,6 +24,11 @@ fn a_checkpoint_comes_back_as_a_set() {
             trunk: decoder(config, 2),
             head: head(HeadKind::Mlp, h),
         }),
+        Some(Value::Shared(ensemble(HeadKind::Mlp, h, isotonic()))),
+        Some(Value::Separate {
+            trunk: decoder(config, 2),
+            head: ensemble(HeadKind::Linear, h, isotonic()),
+        }),
     ];
     // Each replaces the one before, whose files must not linger.
     for value in values {
@@ -39,13 +44,15 @@ fn a_checkpoint_comes_back_as_a_set() {
         match (&loaded.value, &saved.value) {
             (None, None) => {}
             (Some(Value::Shared(a)), Some(Value::Shared(b))) => {
-                assert_eq!(a.weights(), b.weights())
+                assert_eq!(a.weights(), b.weights());
+                assert_eq!(a.readout, b.readout);
             }
             (
                 Some(Value::Separate { trunk: t, head: a }),
                 Some(Value::Separate { trunk: u, head: b }),
             ) => {
                 assert_eq!(a.weights(), b.weights());
+                assert_eq!(a.readout, b.readout);
                 assert_eq!(value_logits(t, a), value_logits(u, b));
             }
             _ => panic!("another kind of value net came back"),

@@ -59,7 +59,10 @@ fn exported_value_nets_give_the_same_logits_in_transformers() {
     let (mut models, mut ours) = (Vec::new(), Vec::new());
     for (i, config) in configs().iter().enumerate() {
         let (kind, name) = [(HeadKind::Linear, "linear"), (HeadKind::Mlp, "mlp")][i % 2];
-        let head = head(kind, config.hidden_size);
+        let head = match i {
+            0 | 1 => head(kind, config.hidden_size),
+            _ => ensemble(kind, config.hidden_size, isotonic()),
+        };
         let value = match i {
             0 | 1 => Value::Shared(head),
             _ => Value::Separate {
@@ -83,4 +86,40 @@ fn exported_value_nets_give_the_same_logits_in_transformers() {
         models.push((name, out));
     }
     compare_logits(&python, &models, &ours);
+}
+
+#[test]
+fn exported_ensembles_are_read_as_their_card_says() {
+    let Some(python) = python::with("transformers") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let config = &configs()[0];
+    let temperature = Calibration::Temperature {
+        scale: 1.5,
+        bias: -0.25,
+    };
+    let mut ours = Vec::new();
+    let mut folders = Vec::new();
+    for kind in [HeadKind::Linear, HeadKind::Mlp] {
+        for map in [isotonic(), temperature.clone(), Calibration::None] {
+            let head = ensemble(kind, config.hidden_size, map);
+            let members = head.members(hidden(&decoder(config, 1)));
+            let members: Vec<f32> = members.into_data().try_to_vec().unwrap();
+            let merged = members.chunks(3).map(|m| head.readout.merge(m).value);
+            ours.push(merged.collect::<Vec<f32>>());
+            let out = dir.path().join(ours.len().to_string());
+            let checkpoint = checkpoint(config, Some(Value::Shared(head)));
+            export_value(&checkpoint, &out, &Card::default(), F32).unwrap();
+            folders.push(out.display().to_string());
+        }
+    }
+    let tokens = json!(TOKENS).to_string();
+    let mut args = vec![tokens.as_str()];
+    args.extend(folders.iter().map(String::as_str));
+    let output = run(&python, "card_values.py", &args, String::new());
+    assert_eq!(output.lines().count(), ours.len());
+    for (ours, theirs) in ours.iter().zip(output.lines()) {
+        assert_close(ours, theirs);
+    }
 }

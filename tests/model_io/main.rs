@@ -15,12 +15,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use tokenzero::model::calibration::Calibration;
 use tokenzero::model::checkpoint::Checkpoint;
 use tokenzero::model::config::Config;
 use tokenzero::model::decoder::Decoder;
 use tokenzero::model::make_tokenizer;
 use tokenzero::model::tokenizer::Tokenizer;
-use tokenzero::model::value::{HeadKind, Value, ValueHead};
+use tokenzero::model::value::{HeadKind, HeadShape, Value, ValueHead};
 use tokenzero::task::countdown;
 
 const QWEN: &str = r#"{"model_type":"qwen2","hidden_size":32,"intermediate_size":48,
@@ -82,8 +83,33 @@ fn decoder(config: &Config, seed: u64) -> Decoder {
 }
 
 fn head(kind: HeadKind, hidden: usize) -> ValueHead {
+    shaped(HeadShape::plain(kind, 20), hidden)
+}
+
+fn shaped(shape: HeadShape, hidden: usize) -> ValueHead {
     let get = &mut |name: &str, shape: &[usize]| Ok::<_, ()>(random(9, name, shape));
-    ValueHead::from_weights(kind, hidden, 20, &Device::flex(), get).unwrap()
+    ValueHead::from_weights(shape, hidden, &Device::flex(), get).unwrap()
+}
+
+/// Three members with seven bins each, calibrated.
+fn ensemble(kind: HeadKind, hidden: usize, calibration: Calibration) -> ValueHead {
+    let shape = HeadShape {
+        kind,
+        width: 20,
+        bins: 7,
+        members: 3,
+    };
+    let mut head = shaped(shape, hidden).calibrated(calibration);
+    // Enough for values that differ.
+    head.score = head.score.map(|score| score.mul_scalar(8.0));
+    head
+}
+
+fn isotonic() -> Calibration {
+    Calibration::Isotonic {
+        from: vec![-1.0, -0.05, 0.05, 1.0],
+        to: vec![-1.0, -0.3, 0.4, 1.0],
+    }
 }
 
 fn words() -> Tokenizer {
@@ -118,7 +144,7 @@ fn policy_logits(decoder: &Decoder) -> Vec<f32> {
 }
 
 fn value_logits(trunk: &Decoder, head: &ValueHead) -> Vec<f32> {
-    head.logit(hidden(trunk)).into_data().try_to_vec().unwrap()
+    head.logits(hidden(trunk)).into_data().try_to_vec().unwrap()
 }
 
 fn run(python: &OsStr, script: &str, args: &[&str], input: String) -> String {

@@ -29,13 +29,17 @@ def logits(kind, directory):
         return load(AutoModelForCausalLM, directory)(tokens).logits
     if kind == "linear":
         model = load(AutoModelForTokenClassification, directory)
-        assert model.config.num_labels == 1, model.config.num_labels
         return model(tokens).logits
     hidden = load(AutoModel, directory)(tokens).last_hidden_state
     head = load_file(f"{directory}/head.safetensors")
     hidden = hidden @ head["inner.weight"] + head["inner.bias"]
     hidden = torch.nn.functional.gelu(hidden)
-    return hidden @ head["score.weight"].T + head["score.bias"]
+    # An ensemble's members read a part of the hidden layer each.
+    width = head["score.weight"].shape[1]
+    members = hidden.shape[-1] // width
+    score = head["score.weight"].unflatten(0, (members, -1))
+    logits = torch.einsum("btmw,mnw->btmn", hidden.unflatten(-1, (members, width)), score)
+    return logits.flatten(-2) + head["score.bias"]
 
 
 with torch.no_grad():

@@ -232,7 +232,11 @@ mod tests {
     use crate::model::layout::floats;
     use burn::tensor::DType;
 
-    const LAYOUT: Layout = Layout { k: 1, draws: true };
+    const LAYOUT: Layout = Layout {
+        k: 1,
+        members: 1,
+        draws: true,
+    };
 
     /// A step of `rows` rows with numbers of its own.
     fn inputs(rows: usize, first: u32, device: &Device) -> Inputs {

@@ -9,16 +9,19 @@ use crate::engine::handle::Error;
 use crate::engine::sample;
 use crate::kernels::ops;
 use crate::model::layout::floats;
-use crate::model::{Decoder, Value, ValueHead};
+use crate::model::{Decoder, Readout, Value, ValueHead};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The networks of an engine with their keys and values.
 pub struct DeviceNets {
     networks: Rc<RefCell<Networks>>,
     /// Where steps are captured and replayed.
     recorder: Option<Recorder>,
+    /// How the numbers of the head's members are read.
+    readout: Option<Arc<Readout>>,
     vocab: usize,
     device: Device,
 }
@@ -29,7 +32,6 @@ struct Networks {
     /// A value trunk of its own; it sees the same tokens in the same slots.
     trunk: Option<DeviceNet>,
     head: Option<ValueHead>,
-    device: Device,
 }
 
 impl DeviceNets {
@@ -38,12 +40,12 @@ impl DeviceNets {
         let device = policy.embedding.val().device();
         let (trunk, head) = value.map_or((None, None), Value::into_parts);
         DeviceNets {
+            readout: head.as_ref().map(|head| Arc::new(head.readout.clone())),
             vocab: policy.config().vocab_size,
             networks: Rc::new(RefCell::new(Networks {
                 policy: DeviceNet::new(policy, dtype),
                 trunk: trunk.map(|trunk| DeviceNet::new(trunk, dtype)),
                 head,
-                device: device.clone(),
             })),
             recorder: Recorder::new(graphs, &device),
             device,
@@ -75,13 +77,13 @@ impl DeviceNets {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let layout = Layout::new(wanted, self.vocab);
+        let layout = Layout::new(wanted, self.vocab, self.members());
         let hidden = self.pick(hidden, wanted);
         let own = own.map(|own| self.pick(own, wanted));
         let dice = layout.dice(wanted, 0, bucket(wanted.len()), &self.device);
         let logits = networks.policy.logits(hidden.clone());
         let numbers = networks.numbers(logits.clone(), hidden, own, layout, dice.as_ref());
-        let numbers = Numbers::read(layout, vec![numbers]);
+        let numbers = Numbers::read(layout, self.readout.clone(), vec![numbers]);
         let mut judged = Vec::with_capacity(wanted.len());
         for (at, wanted) in wanted.iter().enumerate() {
             let mut one = numbers.judge(0, at, wanted)?;
@@ -109,7 +111,7 @@ impl DeviceNets {
         slots: usize,
         wanted: &[Wanted],
     ) -> Result<Numbers, Error> {
-        let layout = Layout::new(wanted, self.vocab);
+        let layout = Layout::new(wanted, self.vocab, self.members());
         let padding = match self.recorder {
             Some(_) => Padding::Wide,
             None => Padding::Narrow,
@@ -126,7 +128,7 @@ impl DeviceNets {
             tokens = Some(chosen);
             all.push(numbers);
         }
-        Ok(Numbers::read(layout, all))
+        Ok(Numbers::read(layout, self.readout.clone(), all))
     }
 
     /// Runs a step of which every token is wanted, as a graph where there is one.
@@ -139,6 +141,11 @@ impl DeviceNets {
             }
         }
         Ok(self.networks.borrow_mut().whole(&inputs, layout))
+    }
+
+    /// Members of the head.
+    fn members(&self) -> usize {
+        self.readout.as_ref().map_or(0, |readout| readout.members)
     }
 
     fn make_room(&mut self, slots: usize, positions: usize) {
@@ -197,15 +204,11 @@ impl Networks {
         layout: Layout,
         dice: Option<&Tensor<2>>,
     ) -> Tensor<2> {
-        let [count, _] = logits.dims();
         let mut columns = vec![ops::top(logits.clone(), layout.k)];
-        columns.push(match &self.head {
-            Some(head) => {
-                let states = own.unwrap_or(hidden).cast(DType::F32);
-                head.value(states).reshape([count, 1])
-            }
-            None => Tensor::zeros([count, 1], (&self.device, DType::F32)),
-        });
+        if let Some(head) = &self.head {
+            let states = own.unwrap_or(hidden);
+            columns.push(head.members(states.cast(DType::F32)));
+        }
         if let Some(dice) = dice {
             columns.push(ops::draw(logits, dice.clone().narrow(1, 0, 2)));
         }

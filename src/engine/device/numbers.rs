@@ -5,28 +5,38 @@ use crate::engine::handle::Error;
 use crate::engine::request::{Choose, Output};
 use crate::engine::sample;
 use crate::model::layout::floats;
+use crate::model::{Opinion, Readout};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use std::sync::Arc;
 
-/// The columns of a wanted place: log-sum-exp, `k` logits by descending value, their ids, the value and,
-/// where any place draws, a draw and its logit.
+/// The columns of a wanted place: log-sum-exp, `k` logits by descending value, their ids, the value of
+/// each member of the head and, where any place draws, a draw and its logit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Layout {
     pub k: usize,
+    /// Members of the value head; 0 where there is none.
+    pub members: usize,
     pub draws: bool,
 }
 
 impl Layout {
     /// As wide as the most demanding of `wanted` needs.
-    pub fn new(wanted: &[Wanted], vocab: usize) -> Layout {
+    pub fn new(wanted: &[Wanted], vocab: usize, members: usize) -> Layout {
         let k = wanted.iter().map(|w| w.top_k).max().unwrap_or(0).max(1);
         Layout {
             k: k.min(vocab),
+            members,
             draws: wanted.iter().any(|w| dice(w, 0).is_some()),
         }
     }
 
     fn width(&self) -> usize {
-        2 + 2 * self.k + if self.draws { 2 } else { 0 }
+        self.draw() + if self.draws { 2 } else { 0 }
+    }
+
+    /// The column of the draw.
+    fn draw(&self) -> usize {
+        1 + 2 * self.k + self.members
     }
 
     /// Of each of `count` places its temperature, its uniform number `later` draws on, and 1 where it
@@ -62,7 +72,7 @@ impl Layout {
         let mut ids = column(1 + self.k);
         if let Some(dice) = dice {
             let draws = dice.clone().narrow(1, 2, 1).greater_elem(0.5);
-            ids = ids.mask_where(draws, column(2 + 2 * self.k));
+            ids = ids.mask_where(draws, column(self.draw()));
         }
         // Logits that are no numbers have no largest: the row fails when it is read.
         let [count, _] = ids.dims();
@@ -73,6 +83,8 @@ impl Layout {
 /// What one or more steps left, on the host.
 pub struct Numbers {
     layout: Layout,
+    /// How the members' values are read; `None` without a head.
+    readout: Option<Arc<Readout>>,
     /// Places of a step.
     count: usize,
     numbers: Vec<f32>,
@@ -80,10 +92,11 @@ pub struct Numbers {
 
 impl Numbers {
     /// Waits for the numbers of all `steps`, `[count, width]` each, at once.
-    pub fn read(layout: Layout, steps: Vec<Tensor<2>>) -> Numbers {
+    pub fn read(layout: Layout, readout: Option<Arc<Readout>>, steps: Vec<Tensor<2>>) -> Numbers {
         let count = steps.first().map_or(0, |numbers| numbers.dims()[0]);
         Numbers {
             layout,
+            readout,
             count,
             numbers: floats(Tensor::cat(steps, 0)),
         }
@@ -103,9 +116,14 @@ impl Numbers {
         }
         let (logits, rest) = row[1..].split_at(k);
         let (ids, rest) = rest.split_at(k);
+        let (values, drawn) = rest.split_at(self.layout.members);
+        let opinion = match &self.readout {
+            Some(readout) => readout.merge(values),
+            None => Opinion::default(),
+        };
         let next = wanted.choose.map(|_| {
             let (id, logit) = match dice(wanted, 0) {
-                Some(_) => (rest[1], rest[2]),
+                Some(_) => (drawn[0], drawn[1]),
                 None => (ids[0], logits[0]),
             };
             (id as u32, logit - log_sum_exp)
@@ -115,7 +133,8 @@ impl Numbers {
             tokens: ids[..asked].iter().map(|&id| id as u32).collect(),
             log_probs: logits[..asked].iter().map(|x| x - log_sum_exp).collect(),
             log_sum_exp,
-            value: rest[0],
+            value: opinion.value,
+            spread: opinion.spread,
         };
         Ok(Judged { output, next })
     }

@@ -2,15 +2,16 @@
 
 use crate::kernels::lanes::{dot, gelu};
 use crate::kernels::{Panels, Team, Tiles, WIDTH, multiply};
-use crate::model::ValueHead;
 use crate::model::layout::floats;
+use crate::model::{Opinion, Readout, ValueHead};
 
 /// The weights of a [`ValueHead`].
 pub struct HostHead {
     inner: Option<Inner>,
-    /// `[hidden or width]`.
+    /// `[members * bins, hidden or width]`.
     score: Vec<f32>,
-    bias: f32,
+    bias: Vec<f32>,
+    readout: Readout,
 }
 
 struct Inner {
@@ -30,22 +31,52 @@ impl HostHead {
                     bias: floats(inner.bias.val()),
                 }
             }),
-            score: floats(head.score.val()),
-            bias: floats(head.bias.val())[0],
+            score: floats(head.score.val().transpose()),
+            bias: floats(head.bias.val()),
+            readout: head.readout.clone(),
         }
     }
 
-    /// Values in (-1, 1) of hidden states `[rows, hidden]`.
-    pub fn values(&self, team: Team, hidden: &[f32], out: &mut [f32]) {
+    /// The opinion of the hidden layer `state`, or where there is none of the hidden state.
+    fn opinion(&self, state: &[f32]) -> Opinion {
+        let Readout { bins, members, .. } = self.readout;
+        let last = self.score.len() / self.bias.len();
+        let member = |member: usize| {
+            // An MLP's members have a part of the hidden layer each.
+            let own = match &self.inner {
+                Some(_) => &state[member * last..][..last],
+                None => state,
+            };
+            let logit =
+                |output: usize| dot(own, &self.score[output * last..][..last]) + self.bias[output];
+            match bins {
+                1 => self.readout.member(&[logit(member)]),
+                _ => {
+                    let outputs = member * bins..(member + 1) * bins;
+                    self.readout
+                        .member(&outputs.map(logit).collect::<Vec<f32>>())
+                }
+            }
+        };
+        match members {
+            1 => self.readout.merge(&[member(0)]),
+            _ => {
+                let values: Vec<f32> = (0..members).map(member).collect();
+                self.readout.merge(&values)
+            }
+        }
+    }
+
+    /// What is thought of hidden states `[rows, hidden]`.
+    pub fn opinions(&self, team: Team, hidden: &[f32], out: &mut [Opinion]) {
         let m = out.len();
         if m == 0 {
             return;
         }
         let width = hidden.len() / m;
-        let value = |state: &[f32]| (0.5 * (dot(state, &self.score) + self.bias)).tanh();
         let Some(inner) = &self.inner else {
-            for (value_of, state) in out.iter_mut().zip(hidden.chunks_exact(width)) {
-                *value_of = value(state);
+            for (opinion, state) in out.iter_mut().zip(hidden.chunks_exact(width)) {
+                *opinion = self.opinion(state);
             }
             return;
         };
@@ -63,7 +94,7 @@ impl HostHead {
             |_, product, out| out.copy_from_slice(product),
         );
         let mut state = vec![0.0; inner.bias.len()];
-        for (i, value_of) in out.iter_mut().enumerate() {
+        for (i, opinion) in out.iter_mut().enumerate() {
             for (panel, part) in state.chunks_mut(WIDTH).enumerate() {
                 part.copy_from_slice(&panels[(panel * m + i) * WIDTH..][..part.len()]);
             }
@@ -71,7 +102,7 @@ impl HostHead {
                 *x += bias;
             }
             gelu(&mut state);
-            *value_of = value(&state);
+            *opinion = self.opinion(&state);
         }
     }
 }

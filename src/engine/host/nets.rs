@@ -8,7 +8,7 @@ use crate::engine::handle::Error;
 use crate::engine::sample;
 use crate::kernels::Team;
 use crate::kernels::lanes::all_finite;
-use crate::model::{Decoder, Value};
+use crate::model::{Decoder, Opinion, Value};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -141,11 +141,11 @@ impl HostNets {
                     value_hidden
                 }
             };
-            let mut values = vec![0.0; places.len()];
+            let mut opinions = vec![Opinion::default(); places.len()];
             if let Some(head) = head {
-                head.values(team, states, &mut values);
+                head.opinions(team, states, &mut opinions);
             }
-            judge(team, &share.wanted, logits, &values)
+            judge(team, &share.wanted, logits, &opinions)
         };
         let jobs: Vec<_> = shares.into_iter().zip(&mut self.groups).collect();
         // In the pool from the start, so that no operation has to be carried into it.
@@ -163,7 +163,7 @@ fn judge(
     team: Team,
     wanted: &[Wanted],
     logits: &[f32],
-    values: &[f32],
+    opinions: &[Opinion],
 ) -> Result<Vec<Judged>, Error> {
     let vocab = logits.len() / wanted.len().max(1);
     let one = |i: usize| {
@@ -173,7 +173,7 @@ fn judge(
             tracing::error!("the logit of token {worst:?} is not finite");
             return Err(Error::NotFinite);
         }
-        let output = sample::output(row, wanted.top_k, values[i]);
+        let output = sample::output(row, wanted.top_k, opinions[i]);
         let log_sum_exp = output.log_sum_exp;
         let next = wanted
             .choose

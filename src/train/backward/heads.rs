@@ -3,9 +3,10 @@
 use super::layer::{Packed, add_outer, plain};
 use crate::kernels::lanes::gelu;
 use crate::kernels::{Team, Tiles};
-use crate::model::ValueHead;
+use crate::model::{Readout, ValueHead};
 use crate::train::batch::Targets;
-use crate::train::loss::ValueLoss;
+use crate::train::goal::Goal;
+use crate::train::loss::Criterion;
 use crate::train::pull::Want;
 
 /// Rows `index` of `x`, `[.., width]`.
@@ -75,14 +76,16 @@ pub struct HeadGrads {
     pub inner_weight: Vec<f32>,
     pub inner_bias: Vec<f32>,
     pub score: Vec<f32>,
-    pub bias: f32,
+    pub bias: Vec<f32>,
 }
 
 /// A value head's weights.
 pub struct HeadWeights {
     inner: Option<(Packed, Vec<f32>)>,
+    /// `[members * bins, hidden or width]`.
     score: Vec<f32>,
-    bias: f32,
+    bias: Vec<f32>,
+    readout: Readout,
 }
 
 impl HeadWeights {
@@ -92,13 +95,42 @@ impl HeadWeights {
                 .inner
                 .as_ref()
                 .map(|inner| (Packed::new(inner.weight.val()), plain(inner.bias.val()))),
-            score: plain(head.score.val()),
-            bias: plain(head.bias.val())[0],
+            score: plain(head.score.val().transpose()),
+            bias: plain(head.bias.val()),
+            readout: head.readout.clone(),
         }
+    }
+
+    /// Numbers that a member reads.
+    fn last(&self) -> usize {
+        self.score.len() / self.bias.len()
+    }
+
+    /// Where the numbers that output `output` reads begin in a row of features: an MLP's members have a
+    /// part of the hidden layer each.
+    fn first(&self, output: usize) -> usize {
+        match self.inner {
+            Some(_) => output / self.readout.bins * self.last(),
+            None => 0,
+        }
+    }
+
+    /// Logits `[n, members * bins]` of rows of features.
+    fn logits(&self, features: &[f32], width: usize) -> Vec<f32> {
+        let last = self.last();
+        let mut logits = Vec::with_capacity(features.len() / width * self.bias.len());
+        for row in features.chunks_exact(width) {
+            for (output, (score, bias)) in self.score.chunks_exact(last).zip(&self.bias).enumerate()
+            {
+                let read = &row[self.first(output)..][..last];
+                logits.push(crate::kernels::lanes::dot(read, score) + bias);
+            }
+        }
+        logits
     }
 }
 
-/// The value loss of `targets`, whose positions are the rows `index` of `hidden`. The gradients of
+/// The value loss of `goal`, whose positions are the rows `index` of `hidden`. The gradients of
 /// `factor` times it are added to `dhidden` and returned for the head.
 #[expect(clippy::too_many_arguments, reason = "inputs and gradients of a loss")]
 pub fn value(
@@ -107,9 +139,9 @@ pub fn value(
     head: &HeadWeights,
     hidden: &[f32],
     width: usize,
-    targets: &Targets<f32>,
+    goal: &Goal<'_>,
     index: &[usize],
-    kind: ValueLoss,
+    criterion: &Criterion,
     factor: f64,
     dhidden: &mut [f32],
 ) -> (f64, HeadGrads) {
@@ -130,34 +162,39 @@ pub fn value(
             Some(after)
         }
     };
-    let top = head.score.len();
     let features = last.as_ref().unwrap_or(&states);
+    let (top, outputs) = (head.last(), head.bias.len());
+    let across = features.len() / index.len();
+    let logits = head.logits(features, across);
+    let (loss, slopes) = goal.apply(&logits, &head.readout, criterion, factor);
+    let mut dscore = vec![0.0; head.score.len()];
     let mut grads = HeadGrads {
-        score: vec![0.0; top],
+        bias: vec![0.0; outputs],
         ..HeadGrads::default()
     };
     let mut dfeatures = vec![0.0; features.len()];
-    let mut loss = 0.0;
-    for (i, (row, drow)) in features
-        .chunks_exact(top)
-        .zip(dfeatures.chunks_exact_mut(top))
-        .enumerate()
+    for ((row, drow), slopes) in features
+        .chunks_exact(across)
+        .zip(dfeatures.chunks_exact_mut(across))
+        .zip(slopes.chunks_exact(outputs))
     {
-        let logit = crate::kernels::lanes::dot(row, &head.score) + head.bias;
-        let weight = f64::from(targets.weights[i]) / targets.total;
-        let (logit, target) = (f64::from(logit), f64::from(targets.wanted[i]));
-        loss += weight * kind.of(logit, target);
-        let slope = (factor * weight * kind.slope(logit, target)) as f32;
-        grads.bias += slope;
-        for ((x, dx), (s, ds)) in row
-            .iter()
-            .zip(drow)
-            .zip(head.score.iter().zip(&mut grads.score))
-        {
-            *ds += slope * x;
-            *dx = slope * s;
+        for (output, &slope) in slopes.iter().enumerate() {
+            grads.bias[output] += slope;
+            let (first, own) = (head.first(output), output * top..(output + 1) * top);
+            for ((x, dx), (s, ds)) in row[first..first + top]
+                .iter()
+                .zip(&mut drow[first..first + top])
+                .zip(head.score[own.clone()].iter().zip(&mut dscore[own]))
+            {
+                *ds += slope * x;
+                *dx += slope * s;
+            }
         }
     }
+    // Back to the layout of the weights, `[last, outputs]`.
+    grads.score = (0..top * outputs)
+        .map(|i| dscore[i % outputs * top + i / outputs])
+        .collect();
     if let Some((weight, bias)) = &head.inner {
         for (dx, x) in dfeatures.iter_mut().zip(&before) {
             *dx *= gelu_slope(*x);

@@ -165,16 +165,16 @@ pub(crate) fn pass(
     let mut dhead = vec![0.0; vocab * width];
     let mut dvalue = HeadGrads::default();
     report.tokens = trie.tokens.len() as u64;
-    if let (Some(targets), Some(head)) = (some(&batch.value), head) {
+    if let (Some(goal), Some(head)) = (batch.goal(), head) {
         let (loss, grads) = heads::value(
             team,
             &mut tiles,
             &HeadWeights::new(head),
             &normed.y,
             width,
-            targets,
-            &places(targets, rows, trie),
-            objective.value_loss,
+            &goal,
+            &places(goal.targets, rows, trie),
+            &objective.criterion,
             objective.value_scale,
             &mut dhidden,
         );
@@ -259,7 +259,7 @@ pub(crate) fn pass(
             keep.vector(&inner.bias, dvalue.inner_bias);
         }
         keep.matrix(&head.score, dvalue.score);
-        keep.vector(&head.bias, vec![dvalue.bias]);
+        keep.vector(&head.bias, dvalue.bias);
     }
     (report, gradients)
 }
