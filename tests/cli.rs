@@ -24,7 +24,7 @@ fn every_recipe_checks() {
             if name.starts_with("pretrain") || !name.ends_with(".toml") {
                 continue;
             }
-            if text.contains("[vary]") {
+            if text.contains("[vary]") || text.contains("[methods.") {
                 // A sweep: reading it checks its recipe with every value.
                 let sweep = tokenzero::recipe::sweep::Sweep::read(&path).unwrap();
                 assert!(sweep.variants().len() > 1, "{name}");
