@@ -152,6 +152,16 @@ fn value(device: &Device) -> Value {
 fn replies(
     place: Place,
     device: &Device,
+    how: (usize, Graphs),
+    requests: &[Request],
+) -> (Vec<(Reply, Output)>, Load) {
+    replies_with(value(device), place, device, how, requests)
+}
+
+fn replies_with(
+    value: Value,
+    place: Place,
+    device: &Device,
     (queued_steps, graphs): (usize, Graphs),
     requests: &[Request],
 ) -> (Vec<(Reply, Output)>, Load) {
@@ -168,7 +178,7 @@ fn replies(
         kv_slots: slots + requests.len(),
         ..Params::default()
     };
-    let engine = Engine::start_at(decoder(device), Some(value(device)), params, place).unwrap();
+    let engine = Engine::start_at(decoder(device), Some(value), params, place).unwrap();
     let handle = engine.handle();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -228,7 +238,10 @@ fn same(found: &[(Reply, Output)], expected: &[(Reply, Output)], tolerance: f32)
         for (a, b) in outputs.zip(b.outputs.iter().chain([b_after])) {
             assert_eq!(a.tokens, b.tokens);
             near(&a.log_probs, &b.log_probs);
-            near(&[a.log_sum_exp, a.value], &[b.log_sum_exp, b.value]);
+            near(
+                &[a.log_sum_exp, a.value, a.spread],
+                &[b.log_sum_exp, b.value, b.spread],
+            );
         }
     }
 }
@@ -404,6 +417,35 @@ fn heads_of_every_shape_say_the_same_in_both_places_and_what_their_formula_says(
         assert!((first.value - mean).abs() < 1e-5, "{shape:?}");
         assert!((first.spread - spread).abs() < 1e-5, "{shape:?}");
         assert!((first.bound(0.5) - (first.value - 0.5 * first.spread)).abs() < 1e-6);
+    }
+}
+
+/// The numbers of all members come back from queues and from captured steps.
+#[test]
+fn heads_of_several_members_say_the_same_in_queues_and_captured_steps() {
+    let compare = |device: &Device| {
+        for (kind, bins, members) in [(HeadKind::Linear, 1, 3), (HeadKind::Mlp, 4, 2)] {
+            let shape = HeadShape {
+                kind,
+                width: 6,
+                bins,
+                members,
+            };
+            let run = |how| {
+                let value = Value::Shared(head(shape, device));
+                replies_with(value, Place::Device(DType::F32), device, how, &rows()).0
+            };
+            let plain = run((1, Graphs::Off));
+            let spreads = plain.iter().flat_map(|reply| &reply.0.outputs);
+            assert!(spreads.filter(|output| output.spread > 0.01).count() > 20);
+            for how in [(4, Graphs::Off), (1, Graphs::Always), (4, Graphs::Always)] {
+                same(&run(how), &plain, NEAR);
+            }
+        }
+    };
+    compare(&Device::flex());
+    for device in gpus() {
+        compare(&device);
     }
 }
 

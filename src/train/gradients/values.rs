@@ -115,3 +115,60 @@ fn pairs_and_copies_of_the_parts_of_a_step_add_up_to_the_whole() {
         assert_same(&flat(&one, &grads), &flat(&one, &in_parts));
     }
 }
+
+/// Two of the questions begin alike: in the order of the tokens alone, their trajectories would stand
+/// between each other's.
+#[test]
+fn a_step_is_cut_only_between_questions_whose_trajectories_are_compared() {
+    let example = |question, tokens: &[u32], last: f32| ValueExample {
+        tokens: tokens.to_vec(),
+        first: 1,
+        targets: (2..tokens.len()).map(|_| 0.0).chain([last]).collect(),
+        weights: vec![4.0; tokens.len() - 1],
+        question,
+        outcome: last,
+    };
+    let trajectories = vec![
+        example(0, &[1, 2, 3, 4], 1.0),
+        example(0, &[1, 2, 7, 4], -1.0),
+        example(1, &[1, 2, 5, 4, 4, 4], 0.5),
+        example(1, &[1, 2, 9, 4, 4, 4], -0.5),
+        example(2, &[3, 2, 9, 4], 0.5),
+        example(2, &[3, 2, 8, 4], 0.25),
+    ];
+    let passes = |parts, pieces| {
+        let drawing = Drawing {
+            siblings: 2,
+            ranked: true,
+            ..Drawing::default()
+        };
+        let mut all =
+            TokenPasses::new(WEIGHT)
+                .drawn(drawing)
+                .with_values(trajectories.clone(), 6, 1, 0);
+        (all.parts, all.pieces) = (parts, pieces);
+        let each = (0..parts).map(|part| all.pass(0, part));
+        each.collect::<Vec<Vec<Batch>>>()
+    };
+    let whole = passes(1, 1).concat();
+    assert_eq!(whole[0].pairs.list.len(), 3);
+    for (parts, pieces) in [(1, 3), (3, 1), (2, 2), (5, 4)] {
+        let cut = passes(parts, pieces);
+        assert_eq!(cut.len(), parts);
+        let cut = cut.concat();
+        let pairs = cut.iter().map(|batch| batch.pairs.list.len());
+        assert_eq!(pairs.sum::<usize>(), 3, "{parts} parts, {pieces} pieces");
+        assert!(cut.iter().all(|b| b.pairs.total == whole[0].pairs.total));
+        let mut met: Vec<u64> = Vec::new();
+        for batch in &cut {
+            let of: std::collections::BTreeSet<u64> = batch.questions.iter().copied().collect();
+            met.extend(of);
+        }
+        met.sort_unstable();
+        assert_eq!(met, [0, 1, 2]);
+    }
+    // What a part without examples computes is nothing.
+    let one = trainee(ValueLoss::Bce, LOGITS_AT_ONCE);
+    let empty = one.passes(&[]).0;
+    assert_eq!((empty.loss, empty.tokens), (0.0, 0));
+}
