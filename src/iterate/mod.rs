@@ -15,6 +15,7 @@ pub use learn::TrainReport;
 pub use prospect::{Ground, Prospect, phases};
 pub use state::{IterationState, Phase};
 
+use crate::collect::imagine::Imagined;
 use crate::collect::{self, Summary};
 use crate::engine::{self, Engine};
 use crate::evaluate::frontier::{Frontier, frontier};
@@ -26,7 +27,8 @@ use crate::monitor::Monitor;
 use crate::recipe::Recipe;
 use crate::search::Policy;
 use crate::stop::{Stop, Stopped};
-use crate::task::{self, Task};
+use crate::task::reward::{self, Rewards};
+use crate::task::{self, Problem, Task, Train};
 use crate::trace;
 use crate::train;
 use burn::tensor::Device;
@@ -40,6 +42,8 @@ use std::time::Instant;
 pub enum Error {
     #[error(transparent)]
     Task(#[from] task::Error),
+    #[error(transparent)]
+    Reward(#[from] reward::Fault),
     #[error(transparent)]
     Model(#[from] model::CheckpointError),
     #[error(transparent)]
@@ -110,6 +114,7 @@ pub struct Run {
     stop: Stop,
     dashboard: bool,
     task: Arc<dyn Task>,
+    rewards: Arc<Rewards>,
     base: Checkpoint,
     tokenizer: Arc<Tokenizer>,
 }
@@ -283,7 +288,7 @@ impl Run {
     fn collect(&self, iteration: u32) -> Result<(), Error> {
         let params = &self.recipe.collect;
         let from = (iteration as usize - 1) * params.questions;
-        let problems = self.task.train(from..from + params.questions)?;
+        let mut problems = self.task.train(from..from + params.questions)?;
         let checkpoint = self.checkpoint(iteration - 1)?;
         let value = checkpoint.value.filter(|_| params.search.tree.lambda < 1.0);
         let engine = Engine::start(checkpoint.policy, value, self.recipe.engine.clone())?;
@@ -292,14 +297,42 @@ impl Run {
             policy: &policy,
             tokenizer: &self.tokenizer,
             task: &self.task,
+            rewards: &self.rewards,
             monitor: &self.monitor,
             iteration,
             seed: self.recipe.seed,
             stop: &self.stop,
         };
         let dir = self.iteration_dir(iteration);
-        let summary = collect::collect(&setting, &problems, params, &dir.join("traces"))?;
+        let imagined = self.imagined(&setting, &problems, &dir.join("imagined.json"))?;
+        problems.extend(imagined.iter().flat_map(|all| all.problems(iteration)));
+        let mut summary = collect::collect(&setting, &problems, params, &dir.join("traces"))?;
+        if let Some(imagined) = imagined {
+            summary = summary.with_imagined(imagined.report, &self.monitor, iteration);
+        }
         state::write_json(&dir.join("collect.json"), &summary)
+    }
+
+    /// The questions that the policy wrote for itself, or writes now.
+    fn imagined(
+        &self,
+        setting: &collect::Setting<'_>,
+        problems: &[Problem<Train>],
+        path: &Path,
+    ) -> Result<Option<Imagined>, Error> {
+        if let Some(written) = state::read_json(path)? {
+            return Ok(Some(written));
+        }
+        let params = &self.recipe.collect;
+        let used = params.questions * self.recipe.rounds.iterations as usize;
+        let imagined = collect::imagined(setting, problems, params, used)?;
+        if let Some(imagined) = &imagined {
+            if let Some(dir) = path.parent() {
+                std::fs::create_dir_all(dir).map_err(trace::fs::Error::at("create", dir))?;
+            }
+            state::write_json(path, imagined)?;
+        }
+        Ok(imagined)
     }
 
     fn train(&self, iteration: u32) -> Result<(), Error> {

@@ -10,6 +10,7 @@ mod guided;
 mod ledger;
 mod params;
 mod random;
+mod redraw;
 mod rollout;
 mod sample;
 mod train_tree;
@@ -23,6 +24,7 @@ pub use guided::{Guided, GuidedForm, Params as GuidedParams};
 pub use ledger::Ledger;
 pub use params::{Noise, Params, RandomRoot, Rollout, Stop};
 pub use random::{seed_of, stream};
+pub use redraw::Params as RedrawParams;
 pub use sample::{Drawn, Params as SampleParams, sample};
 pub use train_tree::{Searched, search_problem};
 
@@ -31,6 +33,8 @@ pub use train_tree::{Searched, search_problem};
 pub enum Error {
     #[error(transparent)]
     Engine(#[from] crate::engine::Error),
+    #[error(transparent)]
+    Reward(#[from] crate::task::reward::Fault),
     #[error("a task in the search was cancelled: {0}")]
     Join(#[from] tokio::task::JoinError),
 }

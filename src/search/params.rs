@@ -1,5 +1,6 @@
 //! The knobs of a search for training traces.
 
+use super::redraw;
 use crate::tree;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,8 @@ pub struct Params {
     /// Whether a question that the greedy rollout answers right is left out after that rollout.
     /// Default false.
     pub skip_solved: bool,
+    /// Playing right solutions anew from their middle.
+    pub redraw: redraw::Params,
     /// Selection, expansion and backup.
     pub tree: tree::Params,
 }
@@ -49,6 +52,7 @@ impl Default for Params {
             noise: Noise::default(),
             random_root: RandomRoot::default(),
             skip_solved: false,
+            redraw: redraw::Params::default(),
             tree: tree::Params::default(),
         }
     }
@@ -149,7 +153,11 @@ impl Params {
             0 => self.simulations as usize,
             n => n.min(self.simulations as usize),
         };
-        let own = (self.leaves + 1) * self.max_new_tokens * width;
+        let again = match self.redraw.texts {
+            0 => 0,
+            _ => self.redraw.draws.max(1) * (self.max_new_tokens + 1),
+        };
+        let own = (self.leaves + 1) * self.max_new_tokens * width + again;
         let grown = texts * self.max_new_tokens * width;
         // A slot costs a forward token.
         match self.stop.forward_tokens {

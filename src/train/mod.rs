@@ -37,6 +37,7 @@ pub mod pull;
 mod report;
 pub mod schedule;
 mod silent;
+pub mod sound;
 
 pub use assess::{assess, values};
 pub use drift::{Drift, drift};
