@@ -194,7 +194,7 @@ fn rewards_of_a_program_push_the_policy_and_accuracy_stays_what_it_was() {
     run(&plain, &drawn);
     // Every text is worth something else: where all were wrong nothing could be pushed before.
     let script =
-        "while read -r line; do n=$(( ${#line} % 9 )); echo \"{\\\"reward\\\": 0.$n}\"; done";
+        "while read -r line; do n=$(( ${#line} % 9 + 1 )); echo \"{\\\"reward\\\": 0.$n}\"; done";
     let command = format!("reward.command={}", serde_json::json!(["sh", "-c", script]));
     let rewarded = out.path().join("rewarded");
     let report = run(
@@ -208,7 +208,7 @@ fn rewards_of_a_program_push_the_policy_and_accuracy_stays_what_it_was() {
     let collected = json(&rewarded, "iter-0001/collect.json");
     assert_eq!(collected["solved"], 24, "all rewards are above 0");
     assert_ne!(json(&plain, "iter-0001/collect.json")["solved"], 24);
-    let before = |dir| json(dir, "iter-0000/evaluation.json")["methods"].clone();
+    let before = |dir: &Path| json(dir, "iter-0000/evaluation.json")["methods"].clone();
     assert_eq!(
         before(&plain),
         before(&rewarded),

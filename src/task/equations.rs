@@ -35,6 +35,9 @@ static JOINS: LazyLock<Regex> = LazyLock::new(|| {
     // A constant that the tests compile.
     Regex::new(pattern).expect("constant pattern")
 });
+/// GSM8K's annotations.
+static ANNOTATION: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"<<([^<>]*)>>").expect("constant pattern"));
 /// An operator behind words: the side goes on.
 static GOES_ON: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"^\s*[A-Za-z]+(?:\s+[A-Za-z]+){0,2}\s*[-+*/×÷]\s*\$?\d";
@@ -45,8 +48,19 @@ static GOES_ON: LazyLock<Regex> = LazyLock::new(|| {
 pub fn equations(text: &str) -> Equations {
     let mut found = Equations::default();
     for line in text.lines() {
-        let line = plain(line);
-        let chars: Vec<char> = line.chars().collect();
+        // An annotation is an equation of its own, and stands inside another.
+        for annotation in ANNOTATION.captures_iter(line) {
+            found.add(&annotation[1]);
+        }
+        found.add(&ANNOTATION.replace_all(line, ""));
+    }
+    found
+}
+
+impl Equations {
+    /// Recomputes the equations of a line.
+    fn add(&mut self, line: &str) {
+        let chars: Vec<char> = plain(line).chars().collect();
         let signs: Vec<usize> = (0..chars.len()).filter(|&at| is_sign(&chars, at)).collect();
         let mut from = 0;
         for (place, &at) in signs.iter().enumerate() {
@@ -55,14 +69,13 @@ pub fn equations(text: &str) -> Equations {
             let right = right_side(&chars[at + 1..end], end < chars.len());
             if let (Some(left), Some(right)) = (left, right) {
                 match holds(&left, &right) {
-                    true => found.right += 1,
-                    false => found.wrong += 1,
+                    true => self.right += 1,
+                    false => self.wrong += 1,
                 }
             }
             from = at + 1;
         }
     }
-    found
 }
 
 /// Whether an equals sign stands here, and not `==`, `<=`, `!=` or an arrow.

@@ -201,6 +201,8 @@ struct Talk {
     answers: Receiver<io::Result<String>>,
     /// The last line of its error output.
     said: Arc<Mutex<String>>,
+    /// Closed when there is no more of it.
+    silent: Receiver<()>,
 }
 
 impl Servant {
@@ -251,7 +253,9 @@ impl Servant {
         thread::spawn(move || converse(stdin, stdout, &to_write, &read));
         let said = Arc::new(Mutex::new(String::new()));
         let heard = said.clone();
+        let (speaks, silent) = channel();
         thread::spawn(move || {
+            let _speaks: Sender<()> = speaks;
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if !line.trim().is_empty() {
                     *lock(&heard) = line;
@@ -262,6 +266,7 @@ impl Servant {
             lines,
             answers,
             said,
+            silent,
         })
     }
 
@@ -322,6 +327,8 @@ impl Servant {
                 _ => break "it closed its output".to_owned(),
             }
         };
+        // What it said last may still be on its way.
+        let _ = talk.silent.recv_timeout(Duration::from_millis(ENDING));
         let last = shown(&lock(&talk.said));
         let said = match last.is_empty() {
             true => String::new(),

@@ -340,7 +340,11 @@ fn ids_are_kept_and_a_dev_file_is_the_dev_split() {
         row("70", "a") + &row("\"b-7\"", "b") + &row("\"c\"", "held"),
     )
     .unwrap();
-    write(folder.path().join("dev.jsonl"), row("1", "held")).unwrap();
+    write(
+        folder.path().join("dev.jsonl"),
+        row("1", "held") + &row("2", "dev alone"),
+    )
+    .unwrap();
     let named = Params {
         id: Some("name".into()),
         answers: Answers::Expression,
@@ -354,12 +358,13 @@ fn ids_are_kept_and_a_dev_file_is_the_dev_split() {
         [70, stable_hash("b-7")],
         "the question of the dev file is held out"
     );
-    assert_eq!(task.dev(9).unwrap(), [Problem::new(1, "held", "x+1")]);
+    assert_eq!(task.dev(1).unwrap(), [Problem::new(1, "held", "x+1")]);
+    assert_eq!(task.dev(9).unwrap().len(), 2);
     assert!(task.grade("a", "x+1", "\\boxed{1+x}").correct);
 
-    write(folder.path().join("test.jsonl"), row("1", "held")).unwrap();
+    write(folder.path().join("test.jsonl"), row("1", "dev alone")).unwrap();
     assert!(
-        message(&named).contains("dev.jsonl, row 1"),
+        message(&named).contains("dev.jsonl, row 2"),
         "a test question in the dev split"
     );
     std::fs::remove_file(folder.path().join("test.jsonl")).unwrap();

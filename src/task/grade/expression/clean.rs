@@ -93,7 +93,7 @@ pub(super) fn clean(text: &str) -> String {
             .trim()
             .trim_start_matches("**")
             .trim_end_matches("**")
-            .trim_end_matches(['.', ',', ';', ':', '!', '?']);
+            .trim_end_matches(['.', ',', ';', ':', '?']);
         out = without_unit(bare.trim()).to_owned();
         if out.len() == before {
             break;

@@ -29,16 +29,43 @@ static LEFT_SIDE: LazyLock<Regex> = LazyLock::new(|| {
         .expect("constant pattern")
 });
 
+/// A group of one sign, which means the same without its braces.
+static ONE_SIGN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"([A-Za-z_^])\{ ?(\w) ?\}(\w?)").expect("constant pattern"));
+/// How often a text is brought into its form until it stays.
+const ROUNDS: usize = 4;
+
 /// The canonical form of an answer; none for an empty or a very long text. The form of a form is itself.
 pub(super) fn canonical(text: &str) -> Option<String> {
     if text.len() > MAX_TEXT {
         return None;
     }
+    let mut form = text.to_owned();
+    for _ in 0..ROUNDS {
+        let again = brought(&form)?;
+        if again == form {
+            break;
+        }
+        form = again;
+    }
+    Some(form)
+}
+
+/// The form of a text: its value, or what is left of it as a text.
+fn brought(text: &str) -> Option<String> {
     let cleaned = clean(text);
     if cleaned.is_empty() {
         return None;
     }
-    Some(value(&cleaned).unwrap_or_else(|| plain(&cleaned)))
+    if let Some(value) = value(&cleaned) {
+        return Some(value);
+    }
+    let text = plain(&cleaned);
+    // A text must not become a value by what it loses.
+    Some(match value(&clean(&text)) {
+        None => text,
+        Some(_) => format!("'{cleaned}'"),
+    })
 }
 
 /// The canonical form of an answer that is a value, not only a text.
@@ -169,10 +196,20 @@ fn plain(cleaned: &str) -> String {
             out.push(c);
         }
     }
+    let out = ONE_SIGN.replace_all(&out, |parts: &regex::Captures<'_>| {
+        let (before, sign, after) = (&parts[1], &parts[2], &parts[3]);
+        let gap = if before.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            " "
+        } else {
+            ""
+        };
+        let next = if after.is_empty() { "" } else { " " };
+        format!("{before}{gap}{sign}{next}{after}")
+    });
     let mut words = out.split(|c: char| !c.is_ascii_alphabetic());
     match words.any(|word| !word.is_empty() && !is_product(word)) {
         true => out.to_lowercase(),
-        false => out,
+        false => out.into_owned(),
     }
 }
 
