@@ -6,6 +6,7 @@
 
 mod announce;
 mod folder;
+mod imagined;
 pub mod inspect;
 mod learn;
 mod prospect;
@@ -15,7 +16,6 @@ pub use learn::TrainReport;
 pub use prospect::{Ground, Prospect, phases};
 pub use state::{IterationState, Phase};
 
-use crate::collect::imagine::Imagined;
 use crate::collect::{self, Summary};
 use crate::engine::{self, Engine};
 use crate::evaluate::frontier::{Frontier, frontier};
@@ -28,7 +28,7 @@ use crate::recipe::Recipe;
 use crate::search::Policy;
 use crate::stop::{Stop, Stopped};
 use crate::task::reward::{self, Rewards};
-use crate::task::{self, Problem, Task, Train};
+use crate::task::{self, Task};
 use crate::trace;
 use crate::train;
 use burn::tensor::Device;
@@ -304,35 +304,13 @@ impl Run {
             stop: &self.stop,
         };
         let dir = self.iteration_dir(iteration);
-        let imagined = self.imagined(&setting, &problems, &dir.join("imagined.json"))?;
+        let imagined = imagined::of_iteration(&setting, &problems, &self.recipe, &dir)?;
         problems.extend(imagined.iter().flat_map(|all| all.problems(iteration)));
         let mut summary = collect::collect(&setting, &problems, params, &dir.join("traces"))?;
         if let Some(imagined) = imagined {
             summary = summary.with_imagined(imagined.report, &self.monitor, iteration);
         }
         state::write_json(&dir.join("collect.json"), &summary)
-    }
-
-    /// The questions that the policy wrote for itself, or writes now.
-    fn imagined(
-        &self,
-        setting: &collect::Setting<'_>,
-        problems: &[Problem<Train>],
-        path: &Path,
-    ) -> Result<Option<Imagined>, Error> {
-        if let Some(written) = state::read_json(path)? {
-            return Ok(Some(written));
-        }
-        let params = &self.recipe.collect;
-        let used = params.questions * self.recipe.rounds.iterations as usize;
-        let imagined = collect::imagined(setting, problems, params, used)?;
-        if let Some(imagined) = &imagined {
-            if let Some(dir) = path.parent() {
-                std::fs::create_dir_all(dir).map_err(trace::fs::Error::at("create", dir))?;
-            }
-            state::write_json(path, imagined)?;
-        }
-        Ok(imagined)
     }
 
     fn train(&self, iteration: u32) -> Result<(), Error> {

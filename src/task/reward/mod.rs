@@ -30,7 +30,7 @@ pub struct Params {
     /// Weight of the loose form: 1 for a text that begins with these tags in this order, else -1. Default 0.
     pub soft_format: f32,
     /// Weight of the count of tags: a quarter of the way from -1 to 1 for each of the four that stands on a line
-    /// of its own exactly once, less two thousandths a character behind the last. Default 0.
+    /// of its own exactly once, less eight thousandths a character behind the last. Default 0.
     pub tag_count: f32,
     /// Weight of the answer being a whole number in digits, between the answer tags where there are any: 1 or
     /// -1. Default 0.
