@@ -318,10 +318,14 @@ fn doubles(values: &[f32]) -> Vec<f64> {
     values.iter().copied().map(f64::from).collect()
 }
 
-/// Text to the float that it spells, in place.
+/// Text to the float that it spells, where it spells one, in place.
 fn parse_floats(value: &mut Value) {
     match value {
-        Value::String(text) => *value = json!(text.parse::<f64>().unwrap()),
+        Value::String(text) => {
+            if let Ok(number) = text.parse::<f64>() {
+                *value = json!(number);
+            }
+        }
         Value::Array(items) => items.iter_mut().for_each(parse_floats),
         Value::Object(fields) => fields.values_mut().for_each(parse_floats),
         _ => {}

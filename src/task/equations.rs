@@ -162,7 +162,7 @@ fn right_side(text: &[char], chained: bool) -> Option<Side> {
         && rest
             .trim_start()
             .starts_with(|c: char| "+-−–*/×÷·^".contains(c));
-    let glued = rest.starts_with(|c: char| c == '_' || c == ':');
+    let glued = rest.starts_with(['_', ':']);
     if cut || glued || GOES_ON.is_match(&rest) || (chained && !read.complete && rest.contains('='))
     {
         return None;

@@ -225,8 +225,8 @@ fn smallest_factor(n: u64) -> Option<u64> {
     if n < 2 {
         return None;
     }
-    let divisors = (2..).take_while(|d| d * d <= n);
-    Some(divisors.into_iter().find(|d| n % d == 0).unwrap_or(n))
+    let mut divisors = (2..).take_while(|d| d * d <= n);
+    Some(divisors.find(|d| n.is_multiple_of(*d)).unwrap_or(n))
 }
 
 /// `n` as `a^degree * b` with the largest `a`.
