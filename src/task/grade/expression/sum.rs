@@ -19,7 +19,7 @@ const MAX_BITS: u64 = 4096;
 /// Exponents at most.
 const MAX_EXPONENT: i64 = 10_000;
 /// Roots are simplified below this; trial division ends at its square root.
-const MAX_RADICAND: u64 = 1_000_000_000_000;
+const MAX_RADICAND: u64 = 10_000_000_000;
 
 /// A product of symbols and the square root of a square-free number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,7 +144,7 @@ impl Sum {
         // (A + B sqrt p)(A - B sqrt p) is without sqrt p.
         let mut conjugate = self.clone();
         for (monomial, coefficient) in &mut conjugate.0 {
-            if monomial.radical % prime == 0 {
+            if monomial.radical.is_multiple_of(prime) {
                 *coefficient = -std::mem::take(coefficient);
             }
         }
