@@ -38,6 +38,7 @@ pub mod pull;
 mod report;
 pub mod schedule;
 mod silent;
+pub mod sound;
 mod trie;
 
 pub use assess::{assess, values};
