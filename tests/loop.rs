@@ -376,7 +376,7 @@ fn a_pool_that_holds_no_worst_case_serves_trees_with_a_budget() {
     worst.search.slots = 0;
     let (monitor, stop) = (Monitor::silent(), Stop::default());
     let policy = bench.policy();
-    let rewards = Arc::new(Rewards::default());
+    let rewards = Arc::new(Rewards::correctness(bench.task.clone()));
     let setting = Setting {
         policy: &policy,
         tokenizer: &bench.tokenizer,
