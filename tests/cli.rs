@@ -322,3 +322,57 @@ fn the_readmes_table_of_grades_is_what_the_grader_does() {
         assert_eq!(parsed, expected, "{completion}");
     }
 }
+
+#[test]
+fn expressions_and_choices_are_graded_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.jsonl");
+    let grade = |answers: &str, rows: &[(&str, &str, &str)]| -> Vec<Value> {
+        let line = |(question, answer, completion): &(&str, &str, &str)| {
+            serde_json::json!({"question": question, "answer": answer, "completion": completion})
+                .to_string()
+                + "\n"
+        };
+        std::fs::write(&path, rows.iter().map(line).collect::<String>()).unwrap();
+        let output = tokenzero()
+            .arg("grade")
+            .arg(&path)
+            .args(["--json", "--answers", answers])
+            .output()
+            .unwrap();
+        let output = String::from_utf8(output.stdout).unwrap();
+        output
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let found = grade(
+        "expression",
+        &[
+            (
+                "",
+                "\\frac{\\sqrt{2}}{2}",
+                "So \\boxed{\\frac{1}{\\sqrt{2}}}",
+            ),
+            ("", "(-\\infty, 2]", "\\boxed{(-\\infty, 2)}"),
+        ],
+    );
+    assert_eq!(
+        found[0],
+        serde_json::json!({"correct": true, "parsed": "1/2*sqrt(2)"})
+    );
+    assert_eq!(found[1]["correct"], false);
+    let question = "Capital of France?\nA. London\nB. Paris";
+    let found = grade("choice", &[(question, "B", "The answer is Paris.")]);
+    assert_eq!(
+        found[0],
+        serde_json::json!({"correct": true, "parsed": "B"})
+    );
+    tokenzero()
+        .arg("grade")
+        .arg(&path)
+        .args(["--answers", "essay"])
+        .assert()
+        .failure()
+        .stderr(contains("number, expression or choice"));
+}

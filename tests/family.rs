@@ -415,6 +415,262 @@ fn drawn_texts_are_learned_from_and_a_gate_can_refuse() {
 }
 
 #[test]
+fn rewards_of_a_program_push_the_policy_and_accuracy_stays_what_it_was() {
+    let out = tempfile::tempdir().unwrap();
+    let push = "traces.policy.teach={ kind = \"push\" }";
+    let drawn = [
+        "collect.draws=6",
+        "collect.sampling.max_new_tokens=38",
+        push,
+    ];
+    let plain = out.path().join("plain");
+    run(&plain, &drawn);
+    // Every text is worth something else: where all were wrong nothing could be pushed before.
+    let script =
+        "while read -r line; do n=$(( ${#line} % 9 + 1 )); echo \"{\\\"reward\\\": 0.$n}\"; done";
+    let command = format!("reward.command={}", serde_json::json!(["sh", "-c", script]));
+    let rewarded = out.path().join("rewarded");
+    let report = run(
+        &rewarded,
+        &[&drawn[..], &[&command, "reward.timeout_s=120"]].concat(),
+    );
+    assert_eq!(report["joint"]["steps"], 4);
+    let json = |dir: &Path, file: &str| -> Value {
+        serde_json::from_str(&fs::read_to_string(dir.join(file)).unwrap()).unwrap()
+    };
+    let collected = json(&rewarded, "iter-0001/collect.json");
+    assert_eq!(collected["solved"], 24, "all rewards are above 0");
+    assert_ne!(json(&plain, "iter-0001/collect.json")["solved"], 24);
+    let right = |dir: &Path| {
+        let methods = json(dir, "iter-0000/evaluation.json")["methods"].clone();
+        ["greedy", "vote", "searched"].map(|method| methods[method]["correct"].clone())
+    };
+    assert_eq!(
+        right(&plain),
+        right(&rewarded),
+        "accuracy counts right answers"
+    );
+}
+
+#[test]
+fn programs_that_are_missing_die_hang_or_talk_nonsense_are_refused() {
+    let out = tempfile::tempdir().unwrap();
+    let refused = |name: &str, sets: &[&str], parts: &[&str]| {
+        let dir = out.path().join(name);
+        let mut command = tokenzero();
+        command.args([
+            "run",
+            "recipes/quickstart.toml",
+            "--quiet",
+            "--no-estimate",
+            "--run-dir",
+        ]);
+        command.arg(&dir);
+        crate::sets(&mut command, &SMALL);
+        crate::sets(
+            &mut command,
+            &["collect.questions=4", "evaluate.questions=2"],
+        );
+        crate::sets(&mut command, sets);
+        let failed = command.assert().failure();
+        let error = String::from_utf8_lossy(&failed.get_output().stderr).replace(['\n', '│'], " ");
+        let error = error.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in parts {
+            assert!(error.contains(part), "{name}: {part}: {error}");
+        }
+        dir
+    };
+    let program =
+        |script: &str| format!("reward.command={}", serde_json::json!(["sh", "-c", script]));
+    let missing = refused(
+        "missing",
+        &["reward.command=[\"not-there-at-all\"]"],
+        &["not-there-at-all", "cannot be started"],
+    );
+    assert!(!missing.exists(), "found before anything is written");
+    let (dies, hangs) = (program("exit 3"), program("read x; sleep 60"));
+    let nonsense = program("while read x; do echo hello; done");
+    refused(
+        "dies",
+        &[&dies],
+        &["could not be searched", "exit status: 3"],
+    );
+    refused(
+        "hangs",
+        &[&hangs, "reward.timeout_s=0.3"],
+        &["has not answered within 0.3 s"],
+    );
+    refused(
+        "nonsense",
+        &[&nonsense],
+        &["answered \"hello\"", "from -1 to 1"],
+    );
+    let bad = refused(
+        "weights",
+        &["reward.integer=-1"],
+        &["reward.integer", "at least 0"],
+    );
+    assert!(!bad.exists());
+}
+
+#[test]
+fn unsound_solutions_are_left_out_and_counted() {
+    let out = tempfile::tempdir().unwrap();
+    let dir = out.path().join("sound");
+    let sound = [
+        "traces.sound.equations=true",
+        "traces.sound.min_agreement=0.6",
+        "traces.solutions=0",
+        "collect.search.redraw.texts=2",
+        "collect.search.redraw.draws=3",
+    ];
+    let report = run(&dir, &sound);
+    let count = |key: &str| report["unsound"][key].as_u64().unwrap();
+    assert!(
+        count("solutions") > 0 && count("disagreement") > 0,
+        "{report}"
+    );
+    // The task's grader recomputes every step itself.
+    assert_eq!(count("equation"), 0);
+    assert!(count("disagreement") < count("solutions"));
+    let events = fs::read_to_string(dir.join("events.jsonl")).unwrap();
+    assert!(events.contains("policy/left_out_disagreement"));
+    let plain = run(&out.path().join("plain"), &[]);
+    assert!(
+        plain.get("unsound").is_none(),
+        "nothing is asked by default"
+    );
+}
+
+#[test]
+fn questions_are_imagined_kept_or_refused_and_marked() {
+    let out = tempfile::tempdir().unwrap();
+    let run = |name: &str, sets: &[&str]| -> (Value, Value) {
+        let dir = out.path().join(name);
+        let mut command = tokenzero();
+        command.args([
+            "run",
+            "recipes/family/imagine.toml",
+            "--quiet",
+            "--no-estimate",
+            "--run-dir",
+        ]);
+        command.arg(&dir);
+        let small = [
+            "loop.iterations=1",
+            "collect.questions=16",
+            "collect.search.simulations=6",
+            "collect.imagine.share=0.5",
+            "collect.imagine.votes=4",
+            "evaluate.questions=4",
+            "evaluate.samples=2",
+            "evaluate.search.searched.simulations=3",
+            "policy.epochs=1",
+        ];
+        crate::sets(&mut command, &small);
+        crate::sets(&mut command, sets);
+        command.assert().success();
+        let json = |file: &str| -> Value {
+            let text =
+                fs::read_to_string(dir.join("iter-0001").join(file)).unwrap_or("null".into());
+            serde_json::from_str(&text).unwrap()
+        };
+        (json("collect.json"), json("imagined.json"))
+    };
+    // Whatever a model that never wrote a question writes is looked at; then all that can be kept is kept.
+    let lax = [
+        "collect.imagine.agreement=0.0",
+        "collect.imagine.resemblance=1.0",
+    ];
+    let (strict, _) = run("strict", &[]);
+    let (collected, imagined) = run("lax", &[&lax[..], &["collect.workers=1"]].concat());
+    let (again, same) = run("again", &lax);
+    assert_eq!(imagined, same);
+    assert_eq!(collected["imagined"], again["imagined"]);
+    for summary in [&strict, &collected] {
+        let report = &summary["imagined"];
+        let refused: u64 = report["refused"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|n| n.as_u64().unwrap())
+            .sum();
+        let number = |key: &str| report[key].as_u64().unwrap();
+        assert_eq!(number("wanted"), 8);
+        assert!(
+            number("written") >= 8 && number("written") <= 32,
+            "{report}"
+        );
+        assert_eq!(number("kept") + refused, number("written"), "{report}");
+        assert!(number("forward_tokens") > 0);
+        assert_eq!(summary["questions"].as_u64().unwrap(), 16 + number("kept"));
+        assert!(summary["forward_tokens"].as_u64().unwrap() > number("forward_tokens"));
+    }
+    let kept = collected["imagined"]["kept"].as_u64().unwrap();
+    assert_eq!(imagined["questions"].as_array().unwrap().len() as u64, kept);
+    let traces = out.path().join("lax/iter-0001/traces");
+    let trees = tokenzero::trace::read_dir(&traces).unwrap();
+    let marked = trees.iter().filter(|tree| tree.imagined).count() as u64;
+    assert_eq!(marked, kept);
+    assert!(trees[..16].iter().all(|tree| !tree.imagined));
+
+    let mut refused = tokenzero();
+    refused.args([
+        "check",
+        "--offline",
+        "recipes/quickstart.toml",
+        "--set",
+        "collect.imagine.share=0.1",
+    ]);
+    refused
+        .assert()
+        .failure()
+        .stderr(contains("collect.imagine.share"));
+}
+
+#[test]
+fn a_file_of_expressions_and_one_of_choices_run() {
+    let out = tempfile::tempdir().unwrap();
+    let rows = |answer: &str, more: &str| -> String {
+        let row = |i: u32| {
+            format!(
+                "{{\"question\": \"Tom has {i} coins and finds 5 more. How many coins?\", \"answer\": \"{answer}\"{more}}}\n"
+            )
+        };
+        (2..30).map(row).collect()
+    };
+    let choices = ", \"choices\": [\"7\", \"8\", \"a lot\"]";
+    for (kind, text, more) in [
+        ("expression", rows("\\\\frac{14}{2}", ""), ""),
+        ("choice", rows("B", choices), "task.choices=[\"choices\"]"),
+    ] {
+        let file = out.path().join(format!("{kind}.jsonl"));
+        fs::write(&file, text).unwrap();
+        let traces = out.path().join(kind);
+        let mut command = tokenzero();
+        command
+            .args(["collect", "recipes/arithmetic.toml", "--out"])
+            .arg(&traces);
+        let path = format!("task.path={}", file.display());
+        let answers = format!("task.answers={kind}");
+        let small = [
+            "task.kind=jsonl",
+            &path,
+            &answers,
+            "task.dev_size=2",
+            "collect.questions=6",
+            "collect.search.simulations=4",
+        ];
+        sets(&mut command, &small);
+        if !more.is_empty() {
+            sets(&mut command, &[more]);
+        }
+        command.assert().success();
+        assert_eq!(tokenzero::trace::read_dir(&traces).unwrap().len(), 6);
+    }
+}
+
+#[test]
 fn a_sweep_has_a_row_for_each_run_and_goes_on_where_it_stopped() {
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("small.toml");

@@ -1,7 +1,9 @@
 //! Collection and the loop, on the bundled model.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use tokenzero::collect::imagine::Refusal;
 use tokenzero::collect::{self, Setting};
 use tokenzero::engine::{self, Engine};
 use tokenzero::evaluate;
@@ -9,7 +11,8 @@ use tokenzero::model::{Checkpoint, HeadKind, Tokenizer, Value, ValueHead, device
 use tokenzero::monitor::Monitor;
 use tokenzero::search::{GuidedForm, GuidedParams, Policy, Rollout};
 use tokenzero::stop::Stop;
-use tokenzero::task::{self, Task};
+use tokenzero::task::reward::{self, Rewards};
+use tokenzero::task::{self, Dev, Grade, Problem, Prompt, Task, Test, Train};
 use tokenzero::trace::{self, TreeRecord};
 use tokenzero::tree::Pick;
 
@@ -52,12 +55,17 @@ impl Bench {
     }
 
     fn collect(&self, params: &collect::Params) -> tempfile::TempDir {
+        self.collect_for(params, Rewards::correctness(self.task.clone()))
+    }
+
+    fn collect_for(&self, params: &collect::Params, rewards: Rewards) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let monitor = Monitor::silent();
         let setting = Setting {
             policy: &self.policy(),
             tokenizer: &self.tokenizer,
             task: &self.task,
+            rewards: &Arc::new(rewards),
             monitor: &monitor,
             iteration: 1,
             seed: 11,
@@ -92,6 +100,110 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
         .collect();
     all.sort();
     all
+}
+
+/// What a program of the user's says: right texts by their last line, and more for short ones.
+fn program(processes: usize) -> reward::Params {
+    let script = r##"while read -r line; do
+        case "$line" in
+            *'#### '*'"finished":true}') if [ ${#line} -lt 120 ]; then echo '{"reward": 0.75}'; else echo '{"reward": 0.25}'; fi;;
+            *) echo '{"reward": -0.5}';;
+        esac
+    done"##;
+    reward::Params {
+        command: vec!["sh".into(), "-c".into(), script.into()],
+        processes,
+        timeout_s: 120.0,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_program_rewards_what_a_search_and_draws_find_whoever_works() {
+    let bench = Bench::new(false);
+    let mut draws = params(3);
+    draws.draws = 3;
+    draws.sampling.max_new_tokens = 38;
+    for mut how in [params(1), draws] {
+        how.questions = 8;
+        how.search.simulations = 6;
+        let rewards = |processes| Rewards::open(&program(processes), &bench.task).unwrap();
+        let one = bench.collect_for(&how, rewards(1));
+        how.workers = 16;
+        let many = bench.collect_for(&how, rewards(3));
+        assert_eq!(files(one.path()), files(many.path()));
+        let trees = trace::read_dir(one.path()).unwrap();
+        let outcomes: Vec<f32> = trees
+            .iter()
+            .flat_map(|tree| tree.nodes.iter().filter(|node| node.terminal))
+            .filter_map(|node| node.outcome)
+            .collect();
+        assert!(!outcomes.is_empty());
+        assert!(
+            outcomes.iter().all(|o| [0.75, 0.25, -0.5].contains(o)),
+            "{outcomes:?}"
+        );
+        assert!(outcomes.iter().any(|o| *o > 0.0));
+        assert!(trees.iter().all(|tree| tree.failure.is_none()));
+    }
+}
+
+#[test]
+fn a_question_that_the_program_fails_is_left_out_with_its_reason() {
+    let bench = Bench::new(false);
+    // It dies of the first question's numbers.
+    let first = &bench.task.train(0..1).unwrap()[0].question;
+    let script = format!(
+        "while read -r line; do case \"$line\" in *'{first}'*) exit 4;; *) echo '{{\"reward\": 1}}';; esac; done"
+    );
+    let dying = reward::Params {
+        command: vec!["sh".into(), "-c".into(), script],
+        timeout_s: 120.0,
+        ..Default::default()
+    };
+    let mut how = params(4);
+    how.questions = 6;
+    how.search.simulations = 4;
+    how.max_failures = 0.5;
+    let rewards = Rewards::open(&dying, &bench.task).unwrap();
+    let dir = bench.collect_for(&how, rewards);
+    let trees = trace::read_dir(dir.path()).unwrap();
+    let reason = trees[0].failure.as_deref().unwrap_or_default();
+    assert!(reason.contains("exit status: 4"), "{reason}");
+    assert!(trees[1..].iter().all(|tree| tree.failure.is_none()));
+    assert_eq!(trees.len(), 6);
+}
+
+#[test]
+fn right_solutions_are_drawn_anew_from_their_middle_and_charged() {
+    let bench = Bench::new(false);
+    let mut how = params(8);
+    how.questions = 24;
+    let plain = trace::read_dir(bench.collect(&how).path()).unwrap();
+    how.search.redraw.texts = 1;
+    how.search.redraw.draws = 5;
+    let first = bench.collect(&how);
+    how.workers = 1;
+    let second = bench.collect(&how);
+    assert_eq!(files(first.path()), files(second.path()));
+    let drawn = trace::read_dir(first.path()).unwrap();
+    let mut seen = 0;
+    for (plain, drawn) in plain.iter().zip(&drawn) {
+        let right = |node: &trace::NodeRecord| node.terminal && node.outcome == Some(1.0);
+        let solved = plain.nodes.iter().any(right);
+        let agreements: Vec<f32> = drawn.nodes.iter().filter_map(|n| n.agreement).collect();
+        assert_eq!(agreements.len(), usize::from(solved));
+        assert!(
+            agreements
+                .iter()
+                .all(|a| (0.0..=1.0).contains(a) && (a * 5.0 - (a * 5.0).round()).abs() < 1e-5)
+        );
+        // The same tree, and the draws on top of its cost.
+        assert_eq!(plain.nodes.len(), drawn.nodes.len());
+        assert_eq!(plain.forward_tokens < drawn.forward_tokens, solved);
+        seen += usize::from(solved);
+    }
+    assert!(seen > 3, "{seen} of 24 were solved");
 }
 
 #[test]
@@ -264,10 +376,12 @@ fn a_pool_that_holds_no_worst_case_serves_trees_with_a_budget() {
     worst.search.slots = 0;
     let (monitor, stop) = (Monitor::silent(), Stop::default());
     let policy = bench.policy();
+    let rewards = Arc::new(Rewards::correctness(bench.task.clone()));
     let setting = Setting {
         policy: &policy,
         tokenizer: &bench.tokenizer,
         task: &bench.task,
+        rewards: &rewards,
         monitor: &monitor,
         iteration: 1,
         seed: 11,
@@ -421,5 +535,109 @@ fn an_evaluation_charges_every_method_and_compares_them_in_pairs() {
         assert_eq!((read.correct, read.total), (method.correct, method.total));
         assert_eq!(read.ledger, method.ledger);
         assert!((read.accuracy - method.accuracy).abs() < 1e-12);
+    }
+}
+
+/// Arithmetic whose written questions are made of what the policy wrote: the model at hand cannot write any.
+struct Writes(Arc<dyn Task>);
+
+impl Task for Writes {
+    fn name(&self) -> &str {
+        "writes"
+    }
+    fn train(&self, range: Range<usize>) -> Result<Vec<Problem<Train>>, task::Error> {
+        self.0.train(range)
+    }
+    fn dev(&self, limit: usize) -> Result<Vec<Problem<Dev>>, task::Error> {
+        self.0.dev(limit)
+    }
+    fn test(&self, limit: usize) -> Result<Vec<Problem<Test>>, task::Error> {
+        self.0.test(limit.min(50))
+    }
+    fn prompt(&self, question: &str) -> Prompt {
+        self.0.prompt(question)
+    }
+    fn grade(&self, question: &str, gold: &str, completion: &str) -> Grade {
+        self.0.grade(question, gold, completion)
+    }
+    fn answer(&self, completion: &str) -> Option<String> {
+        self.0.answer(completion)
+    }
+    fn imagine(&self, examples: &[&str]) -> Option<Prompt> {
+        self.0.imagine(examples)
+    }
+    fn imagined(&self, completion: &str, finished: bool) -> Option<String> {
+        let sum: usize = completion.bytes().map(usize::from).sum();
+        match sum % 5 {
+            0 => None,
+            // A question of the test split, which must be refused.
+            1 => Some(self.0.test(1).ok()?[0].question.clone()),
+            _ if !finished => None,
+            _ => Some(format!(
+                "Tom has {} coins. Then Tom finds {} coins. Tom sells {} of the coins. How many coins does Tom \
+                 have now?",
+                9 + sum % 7,
+                2 + sum % 11,
+                1 + sum % 6
+            )),
+        }
+    }
+}
+
+#[test]
+fn imagined_questions_are_voted_on_and_none_is_of_the_test_split() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/arithmetic-tiny");
+    let checkpoint = Checkpoint::load(Path::new(dir), &device::open("cpu").unwrap()).unwrap();
+    let arithmetic = task::open(&task::Params {
+        kind: task::Kind::Arithmetic,
+        ..Default::default()
+    });
+    let task: Arc<dyn Task> = Arc::new(Writes(arithmetic.unwrap()));
+    let tokenizer = Arc::new(checkpoint.tokenizer);
+    let engine = Engine::start(checkpoint.policy, None, Default::default()).unwrap();
+    let policy = Policy {
+        engine: engine.handle(),
+        stop: tokenizer.stop_tokens().into(),
+    };
+    let problems = task.train(0..12).unwrap();
+    let imagine = |workers| {
+        let mut how = params(workers);
+        how.questions = 12;
+        how.imagine.share = 1.0;
+        how.imagine.votes = 6;
+        how.imagine.agreement = 0.5;
+        how.sampling.temperature = 0.5;
+        how.sampling.max_new_tokens = 100;
+        let setting = Setting {
+            policy: &policy,
+            tokenizer: &tokenizer,
+            task: &task,
+            rewards: &Arc::new(Rewards::correctness(task.clone())),
+            monitor: &Monitor::silent(),
+            iteration: 1,
+            seed: 3,
+            stop: &Stop::default(),
+        };
+        collect::imagined(&setting, &problems, &how, 12)
+            .unwrap()
+            .unwrap()
+    };
+    let made = imagine(1);
+    assert_eq!(made, imagine(32));
+    let report = &made.report;
+    let refused: u64 = report.refused.values().sum();
+    assert_eq!((report.wanted, report.kept + refused), (12, report.written));
+    assert!(
+        report.kept > 0 && report.kept as usize == made.questions.len(),
+        "{report:?}"
+    );
+    assert!(
+        report.refused.contains_key(&Refusal::Resembling),
+        "{report:?}"
+    );
+    let forbidden = &task.test(1).unwrap()[0].question;
+    for written in &made.questions {
+        assert_ne!(&written.question, forbidden);
+        assert!(written.gold.parse::<u32>().is_ok(), "{written:?}");
     }
 }

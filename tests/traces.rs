@@ -21,14 +21,19 @@ fn node(index: usize) -> impl Strategy<Value = NodeRecord> {
     };
     (
         (parent, any::<u32>(), any::<u32>(), any::<f64>()),
-        (any::<f32>(), any::<Option<f32>>(), any::<bool>()),
+        (
+            any::<f32>(),
+            any::<Option<f32>>(),
+            any::<bool>(),
+            any::<Option<f32>>(),
+        ),
         any::<f32>(),
         prop::collection::vec((any::<u32>(), any::<f32>(), any::<f32>()), 0..4),
     )
         .prop_map(
             |(
                 (parent, token, visits, return_sum),
-                (value, outcome, terminal),
+                (value, outcome, terminal, agreement),
                 log_sum_exp,
                 children,
             )| {
@@ -40,6 +45,7 @@ fn node(index: usize) -> impl Strategy<Value = NodeRecord> {
                     value,
                     outcome,
                     terminal,
+                    agreement,
                     log_sum_exp,
                     child_tokens: children.iter().map(|c| c.0).collect(),
                     child_log_probs: children.iter().map(|c| c.1).collect(),
@@ -69,6 +75,7 @@ fn tree() -> impl Strategy<Value = TreeRecord> {
                 simulations,
                 memo_hits: simulations / 2,
                 solved_greedily,
+                imagined: simulations % 2 == 0,
                 failure: solved_greedily.map(|solved| format!("reason {solved}")),
                 nodes,
             }
@@ -85,6 +92,7 @@ fn sample(seed: u32) -> TreeRecord {
         value: (seed as f32).sin(),
         outcome: index.is_multiple_of(2).then_some(-1.0),
         terminal: index == 4,
+        agreement: (index == 4).then_some(0.75),
         log_sum_exp: 12.3 + index as f32,
         child_tokens: (0..5 * u32::from(index < 2)).map(|k| seed + k).collect(),
         child_log_probs: (0..5 * u32::from(index < 2))
@@ -104,6 +112,7 @@ fn sample(seed: u32) -> TreeRecord {
         simulations: 40,
         memo_hits: seed,
         solved_greedily: [None, Some(true), Some(false)][seed as usize % 3],
+        imagined: seed % 5 == 1,
         failure: seed.is_multiple_of(4).then(|| "0.5".to_owned()),
         nodes: (0..5).map(node).collect(),
     }
@@ -245,13 +254,13 @@ fn another_schema_version_is_refused() {
 
     let shard = dir.path().join("other.parquet");
     tokenzero::trace::table::Table::new()
-        .column_u64("schema_version", vec![3, 9])
+        .column_u64("schema_version", vec![4, 9])
         .write(&shard)
         .unwrap();
     let error = read_shard(&shard).unwrap_err().to_string();
     assert!(error.contains("schema version 9"), "{error}");
     tokenzero::trace::table::Table::new()
-        .column_u64("schema_version", vec![3])
+        .column_u64("schema_version", vec![4])
         .write(&shard)
         .unwrap();
     let error = read_shard(&shard).unwrap_err().to_string();
@@ -276,7 +285,7 @@ fn expected_row(tree: &TreeRecord, index: usize) -> Value {
     let node = &tree.nodes[index];
     let root = |value: Value| if index == 0 { value } else { Value::Null };
     json!({
-        "schema_version": 3,
+        "schema_version": 4,
         "iteration": tree.iteration,
         "problem": tree.problem,
         "tree": tree.tree,
@@ -289,6 +298,7 @@ fn expected_row(tree: &TreeRecord, index: usize) -> Value {
         "value": f64::from(node.value),
         "outcome": node.outcome.map(f64::from),
         "terminal": node.terminal,
+        "agreement": node.agreement.map(f64::from),
         "log_sum_exp": f64::from(node.log_sum_exp),
         "child_tokens": node.child_tokens,
         "child_log_probs": doubles(&node.child_log_probs),
@@ -298,6 +308,7 @@ fn expected_row(tree: &TreeRecord, index: usize) -> Value {
         "simulations": root(json!(tree.simulations)),
         "memo_hits": root(json!(tree.memo_hits)),
         "solved_greedily": root(json!(tree.solved_greedily)),
+        "source": root(json!(if tree.imagined { "imagined" } else { "train" })),
         // The script's text, like any other, comes back as the number that it spells.
         "failure": root(json!(tree.failure.as_ref().map(|f| f.parse::<f64>().unwrap()))),
     })
@@ -307,10 +318,14 @@ fn doubles(values: &[f32]) -> Vec<f64> {
     values.iter().copied().map(f64::from).collect()
 }
 
-/// Text to the float that it spells, in place.
+/// Text to the float that it spells, where it spells one, in place.
 fn parse_floats(value: &mut Value) {
     match value {
-        Value::String(text) => *value = json!(text.parse::<f64>().unwrap()),
+        Value::String(text) => {
+            if let Ok(number) = text.parse::<f64>() {
+                *value = json!(number);
+            }
+        }
         Value::Array(items) => items.iter_mut().for_each(parse_floats),
         Value::Object(fields) => fields.values_mut().for_each(parse_floats),
         _ => {}
@@ -340,6 +355,7 @@ fn python_polars_reads_every_column() {
         ("value", "Float32"),
         ("outcome", "Float32"),
         ("terminal", "Boolean"),
+        ("agreement", "Float32"),
         ("log_sum_exp", "Float32"),
         ("child_tokens", "List(UInt32)"),
         ("child_log_probs", "List(Float32)"),
@@ -349,6 +365,7 @@ fn python_polars_reads_every_column() {
         ("simulations", "UInt32"),
         ("memo_hits", "UInt32"),
         ("solved_greedily", "Boolean"),
+        ("source", "String"),
         ("failure", "String"),
     ];
     assert_eq!(found["types"], json!(types));

@@ -34,10 +34,12 @@ say "logits: $prompts prompts, against f32 on the CPU"
 
 bench() { echo "$tokenzero bench --model $model --device $device --weights $weights --json $*"; }
 
-for queued in 1 4 8; do
-    say "decoding, $rows rows after $context tokens, $queued steps queued, against transformers"
+for how in "1 off" "4 off" "8 off" "4 auto"; do
+    queued=${how% *} graphs=${how#* }
+    say "decoding, $rows rows after $context tokens, $queued steps queued, graphs $graphs, against transformers"
     "$python" "$here/compare.py" tokens_per_s "$turns" \
-        "$(bench --what decode --rows "$rows" --context "$context" --repeats 2 --queued-steps $queued)" \
+        "$(bench --what decode --rows "$rows" --context "$context" --repeats 2 \
+            --queued-steps "$queued" --graphs "$graphs")" \
         "$python $here/decode.py $model --rows $rows --context $context --device $torch --dtype $dtype \
             --steps ${STEPS:-64} --repeats 2"
 done

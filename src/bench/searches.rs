@@ -6,7 +6,9 @@ use crate::collect::{self, Setting, search_each};
 use crate::monitor::Monitor;
 use crate::search::{self, GuidedParams};
 use crate::stop::Stop;
+use crate::task::reward::Rewards;
 use crate::tree;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Searches `questions` train questions, `rows` of them at once.
@@ -15,10 +17,12 @@ pub(super) fn collect(subject: &Subject, params: &Params) -> Result<Figure, Erro
     let problems = subject.task().train(0..params.questions)?;
     let all: Vec<_> = problems.iter().collect();
     let (monitor, stop) = (Monitor::silent(), Stop::default());
+    let rewards = Arc::new(Rewards::correctness(subject.task().clone()));
     let setting = Setting {
         policy: &policy,
         tokenizer: subject.tokenizer(),
         task: subject.task(),
+        rewards: &rewards,
         monitor: &monitor,
         iteration: 1,
         seed: 0,

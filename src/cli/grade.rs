@@ -1,7 +1,7 @@
 //! `tokenzero grade`.
 
 use super::common;
-use crate::task::{self, Kind, Params};
+use crate::task::{self, Answers, Kind, Params};
 use miette::{IntoDiagnostic, Result, miette};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -13,6 +13,9 @@ pub(super) struct Args {
     /// The task whose grader is used: gsm8k, arithmetic or countdown.
     #[arg(long, default_value = "gsm8k")]
     task: String,
+    /// What the answers of gsm8k and jsonl are: number, expression or choice, as `task.answers`.
+    #[arg(long, default_value = "number")]
+    answers: String,
     /// Print a JSON object a line with `correct` and `parsed`, instead of a summary.
     #[arg(long)]
     json: bool,
@@ -27,7 +30,7 @@ struct Row {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
-    let grader = grader(&args.task)?;
+    let grader = grader(&args.task, answers(&args.answers)?)?;
     let text = std::fs::read_to_string(&args.file)
         .map_err(|e| miette!("{} cannot be read: {e}", args.file.display()))?;
     let mut rows = Vec::new();
@@ -67,10 +70,22 @@ pub(super) fn run(args: Args) -> Result<()> {
     ))
 }
 
+fn answers(name: &str) -> Result<Answers> {
+    match name {
+        "number" => Ok(Answers::Number),
+        "expression" => Ok(Answers::Expression),
+        "choice" => Ok(Answers::Choice),
+        other => Err(miette!(
+            help = "write number, expression or choice",
+            "there are no answers of kind `{other}`"
+        )),
+    }
+}
+
 type Grader = Box<dyn Fn(&Row) -> Result<task::Grade>>;
 
 /// The grader of a task; no data is opened.
-fn grader(name: &str) -> Result<Grader> {
+fn grader(name: &str, answers: Answers) -> Result<Grader> {
     let generated = |kind| -> Result<Grader> {
         let task = task::open(&Params {
             kind,
@@ -84,16 +99,16 @@ fn grader(name: &str) -> Result<Grader> {
     match name {
         "countdown" => generated(Kind::Countdown),
         "arithmetic" => generated(Kind::Arithmetic),
-        "gsm8k" | "jsonl" => Ok(Box::new(|row: &Row| {
-            let gold = task::Gold::parse(&row.answer).ok_or_else(|| {
-                miette!(
-                    help =
-                        "a gold answer is a number, or a solution that ends with `#### <number>`",
-                    "the gold answer {:?} has no number",
-                    row.answer
-                )
-            })?;
-            Ok(task::grade::numeric(&gold.to_string(), &row.completion))
+        "gsm8k" | "jsonl" => Ok(Box::new(move |row: &Row| {
+            if answers.gold(&row.answer).is_none() {
+                return Err(miette!(
+                    help = answers.remedy(),
+                    "the gold answer {:?} has no {}",
+                    row.answer,
+                    answers.name()
+                ));
+            }
+            Ok(answers.grade(&row.question, &row.answer, &row.completion))
         })),
         other => {
             let names = ["gsm8k", "jsonl", "arithmetic", "countdown"];

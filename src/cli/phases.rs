@@ -5,6 +5,7 @@ use crate::model::{Checkpoint, StoredType, Value};
 use crate::monitor::Monitor;
 use crate::recipe::Recipe;
 use crate::stop::Stop;
+use crate::task::reward::Rewards;
 use crate::train::fit_value::Kind;
 use crate::train::from_traces::{policy_examples, value_examples};
 use crate::train::{
@@ -13,6 +14,7 @@ use crate::train::{
 use crate::{collect, trace};
 use miette::{IntoDiagnostic, Result, miette};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CollectArgs {
@@ -51,7 +53,7 @@ pub(super) fn collect(args: CollectArgs, stop: &Stop) -> Result<()> {
     })?;
     let params = &open.recipe.collect;
     let from = (args.iteration as usize - 1) * params.questions;
-    let problems = open
+    let mut problems = open
         .task
         .train(from..from + params.questions)
         .into_diagnostic()?;
@@ -61,16 +63,24 @@ pub(super) fn collect(args: CollectArgs, stop: &Stop) -> Result<()> {
             "the train split has no question number {from}"
         ));
     }
+    let rewards = Rewards::open(&open.recipe.reward, &open.task).into_diagnostic()?;
     let setting = collect::Setting {
         policy: &open.policy,
         tokenizer: &open.tokenizer,
         task: &open.task,
+        rewards: &Arc::new(rewards),
         monitor: &open.monitor,
         iteration: args.iteration,
         seed: open.recipe.seed,
         stop,
     };
-    let summary = collect::collect(&setting, &problems, params, &args.out).into_diagnostic()?;
+    let used = params.questions * open.recipe.rounds.iterations as usize;
+    let imagined = collect::imagined(&setting, &problems, params, used).into_diagnostic()?;
+    problems.extend(imagined.iter().flat_map(|all| all.problems(args.iteration)));
+    let mut summary = collect::collect(&setting, &problems, params, &args.out).into_diagnostic()?;
+    if let Some(imagined) = imagined {
+        summary = summary.with_imagined(imagined.report, &open.monitor, args.iteration);
+    }
     common::print(&serde_json::to_string_pretty(&summary).into_diagnostic()?)
 }
 
@@ -113,7 +123,14 @@ impl Start {
     }
 
     fn solutions(&self) -> Vec<PolicyExample> {
-        policy_examples(&self.trees, &self.recipe.traces)
+        let tokenizer = &self.checkpoint.tokenizer;
+        let (solutions, out) = policy_examples(&self.trees, &self.recipe.traces, tokenizer);
+        if out.total() > 0 {
+            let (left, all) = (out.total(), out.solutions);
+            let line = format!("{left} of {all} right solutions are not sound and left out");
+            self.monitor.line(&line);
+        }
+        solutions
     }
 }
 

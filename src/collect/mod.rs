@@ -1,6 +1,7 @@
 //! Collection: searches train questions in parallel and leaves the trees as traces.
 
 mod gallery;
+pub mod imagine;
 mod record;
 mod shards;
 mod summary;
@@ -11,6 +12,7 @@ use crate::model::Tokenizer;
 use crate::monitor::Monitor;
 use crate::search::{self, Grader, Policy, SampleParams, draw_problem, search_problem};
 use crate::stop::{Stop, Stopped};
+use crate::task::reward::Rewards;
 use crate::task::{Problem, Task, Train};
 use crate::trace::{self, TreeRecord};
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,8 @@ pub struct Params {
     pub draws: usize,
     /// How texts are drawn, with `draws`.
     pub sampling: SampleParams,
+    /// Questions that the policy writes for itself.
+    pub imagine: imagine::Params,
     /// The search of one question.
     pub search: search::Params,
 }
@@ -51,6 +55,7 @@ impl Default for Params {
             max_failures: 0.05,
             draws: 0,
             sampling: SampleParams::default(),
+            imagine: imagine::Params::default(),
             search: search::Params::default(),
         }
     }
@@ -79,6 +84,13 @@ pub enum Error {
         reason: String,
     },
     #[error(transparent)]
+    Task(#[from] crate::task::Error),
+    #[error(
+        "the policy cannot write questions of the task {task}; set collect.imagine.share to 0, or use a \
+         task of word problems"
+    )]
+    NoImagination { task: String },
+    #[error(transparent)]
     Stopped(#[from] Stopped),
 }
 
@@ -88,6 +100,8 @@ pub struct Setting<'a> {
     pub policy: &'a Policy,
     pub tokenizer: &'a Arc<Tokenizer>,
     pub task: &'a Arc<dyn Task>,
+    /// What texts are worth.
+    pub rewards: &'a Arc<Rewards>,
     pub monitor: &'a Monitor,
     /// Iteration of the loop; part of every random stream.
     pub iteration: u32,
@@ -95,6 +109,24 @@ pub struct Setting<'a> {
     pub seed: u64,
     /// Ends the collection early, with [`Error::Stopped`].
     pub stop: &'a Stop,
+}
+
+/// Adds the questions that the policy writes for itself to `problems`, the train questions of an iteration,
+/// where `params` ask for any. `used` is the number of train questions that the run takes.
+///
+/// # Errors
+/// As [`imagine::imagine`], and data that cannot be read.
+pub fn imagined(
+    setting: &Setting<'_>,
+    problems: &[Problem<Train>],
+    params: &Params,
+    used: usize,
+) -> Result<Option<imagine::Imagined>, Error> {
+    if params.imagine.share <= 0.0 {
+        return Ok(None);
+    }
+    let mut known = imagine::known_questions(&**setting.task, used)?;
+    imagine::imagine(setting, problems, &mut known, params).map(Some)
 }
 
 /// Searches `problems` and writes their trees to `dir`, in the order of the problems whatever the
@@ -145,10 +177,14 @@ pub fn search_each(
         let problem = problem.clone();
         let prompt = setting.task.prompt(&problem.question);
         let prompt = setting.tokenizer.prompt(&prompt.plain, &prompt.messages);
-        let grader = Grader::new(setting.tokenizer.clone(), setting.task.clone(), &problem);
+        let grader = Grader::new(setting.tokenizer.clone(), setting.rewards.clone(), &problem);
         let (policy, search) = (setting.policy.clone(), params_of_jobs.clone());
         let (id, iteration) = (problem.id, setting.iteration);
-        let failed = move |reason: String| Ok(TreeRecord::failed(id, iteration, reason));
+        let imagined = problem.imagined;
+        let failed = move |reason: String| {
+            let tree = TreeRecord::failed(id, iteration, reason);
+            Ok(TreeRecord { imagined, ..tree })
+        };
         Ok(async move {
             let prompt = match prompt {
                 Ok(prompt) => prompt,
@@ -167,10 +203,11 @@ pub fn search_each(
                 }
             };
             match made {
-                Ok(tree) => Ok(tree),
+                Ok(tree) => Ok(TreeRecord { imagined, ..tree }),
                 Err(search::Error::Engine(error)) if error.is_of_request() => {
                     failed(error.to_string())
                 }
+                Err(search::Error::Reward(fault)) => failed(fault.to_string()),
                 Err(error) => Err(error.into()),
             }
         })

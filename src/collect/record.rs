@@ -8,6 +8,10 @@ use std::collections::HashMap;
 /// The trace of `searched`.
 pub(super) fn of(searched: &Searched, iteration: u32) -> TreeRecord {
     let tree = &searched.tree;
+    let agreement = |node| {
+        let mut of = searched.agreements.iter();
+        of.find(|(end, _)| *end == node).map(|(_, share)| *share)
+    };
     let nodes = tree
         .nodes()
         .map(|node| NodeRecord {
@@ -18,6 +22,7 @@ pub(super) fn of(searched: &Searched, iteration: u32) -> TreeRecord {
             value: tree.value(node),
             outcome: tree.outcome(node),
             terminal: tree.is_terminal(node),
+            agreement: agreement(node),
             log_sum_exp: tree.log_sum_exp(node),
             child_tokens: tree.children(node).map(|c| c.token).collect(),
             child_log_probs: tree.children(node).map(|c| c.log_prob).collect(),
@@ -34,6 +39,7 @@ pub(super) fn of(searched: &Searched, iteration: u32) -> TreeRecord {
         simulations: searched.simulations,
         memo_hits: searched.memo_hits,
         solved_greedily: searched.solved_greedily,
+        imagined: false,
         failure: None,
         nodes,
     }

@@ -1,5 +1,6 @@
 //! What a collection found, in figures.
 
+use super::imagine::Report as Imagination;
 use crate::monitor::Monitor;
 use crate::trace::TreeRecord;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,9 @@ pub struct Summary {
     /// How the trees look.
     #[serde(default)]
     pub shape: Shape,
+    /// Questions that the policy wrote for itself, where it was asked to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imagined: Option<Imagination>,
     /// Wall-clock time.
     pub seconds: f64,
 }
@@ -113,6 +117,16 @@ impl Summary {
         self.nodes += tree.nodes.len() as u64;
         self.forward_tokens += tree.forward_tokens;
         self.shape.add(Shape::of(tree));
+    }
+
+    /// Adds what was written before the collection, its forward tokens too, and shows it.
+    pub fn with_imagined(self, report: Imagination, monitor: &Monitor, iteration: u32) -> Summary {
+        report.report(monitor, u64::from(iteration));
+        Summary {
+            forward_tokens: self.forward_tokens + report.forward_tokens,
+            imagined: Some(report),
+            ..self
+        }
     }
 
     /// Share of the questions for which a right text was found.

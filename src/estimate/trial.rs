@@ -160,6 +160,7 @@ impl<'a> Bench<'a> {
             policy: &self.policy,
             tokenizer: &self.tokenizer,
             task: &self.ground.task,
+            rewards: &self.ground.rewards,
             monitor: &self.monitor,
             iteration: self.first,
             seed: self.recipe.seed,
@@ -189,7 +190,7 @@ impl<'a> Bench<'a> {
             rest => (bytes(&trees)? - bytes(&half)?) / rest as f64,
         };
         let values = value_examples(&trees, &self.recipe.traces, self.recipe.seed);
-        let solutions = policy_examples(&trees, &self.recipe.traces);
+        let (solutions, _) = policy_examples(&trees, &self.recipe.traces, &self.tokenizer);
         sample.searched = trees.len();
         sample.tree = Spread::of(trees.iter().map(|tree| tree.forward_tokens as f64));
         sample.nodes = nodes as f64 / number;
@@ -260,7 +261,7 @@ impl<'a> Bench<'a> {
     pub fn learn(&self, these: &[Fit]) -> Result<Vec<(Fit, f64)>, Error> {
         let trees = self.trees.borrow();
         let values = value_examples(&trees, &self.recipe.traces, self.recipe.seed);
-        let solutions = policy_examples(&trees, &self.recipe.traces);
+        let (solutions, _) = policy_examples(&trees, &self.recipe.traces, &self.tokenizer);
         let mut timed = Vec::new();
         for &fit in these {
             let one = self.fit(fit, 1, &values, &solutions)?;

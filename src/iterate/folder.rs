@@ -8,10 +8,11 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Keys of a recipe that do not change what a run computes.
-const HARMLESS: [&str; 11] = [
+const HARMLESS: [&str; 12] = [
     "name",
     "loop.iterations",
     "collect.workers",
+    "reward.processes",
     "evaluate.workers",
     "engine.kv_slots",
     "engine.linger_us",

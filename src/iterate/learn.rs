@@ -10,6 +10,7 @@ use crate::trace::TreeRecord;
 use crate::train::fit_value::Kind;
 use crate::train::from_traces::{policy_examples, value_examples};
 use crate::train::loss::ValueLoss;
+use crate::train::sound::LeftOut;
 use crate::train::{
     self, Context, Drift, FitReport, PolicyExample, ValueExample, drift, fit_joint, fit_policy,
     fit_value,
@@ -29,6 +30,9 @@ pub struct TrainReport {
     /// The policy beside the model that the run started from.
     #[serde(default)]
     pub drift: Option<Drift>,
+    /// Right solutions that were left out as not sound, where the recipe asks for more than right ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsound: Option<LeftOut>,
     /// What the gate said of the new networks, where there is one.
     #[serde(default)]
     pub gate: Option<Ruling>,
@@ -69,13 +73,14 @@ pub(super) fn learn(
     place: Place<'_>,
 ) -> Result<(Checkpoint, TrainReport), Error> {
     let values = value_examples(trees, &recipe.traces, recipe.seed);
-    let solutions = policy_examples(trees, &recipe.traces);
+    let (solutions, left_out) = policy_examples(trees, &recipe.traces, &checkpoint.tokenizer);
     if solutions.is_empty() {
         place
             .monitor
             .line("no question was solved: the policy stays as it is");
     }
     let (monitor, first_step) = (place.monitor, place.first_step);
+    let sound = recipe.traces.sound.asks().then_some(left_out);
     let base = place.base;
     let fits = Fits { recipe, place };
     let (checkpoint, mut report) = match recipe.learn.mode {
@@ -88,6 +93,19 @@ pub(super) fn learn(
         let figures = [
             ("policy/kl_to_base", drift.kl_to_base),
             ("policy/entropy", drift.entropy),
+        ];
+        monitor.scalars(&figures, first_step + report.steps());
+    }
+    report.unsound = sound;
+    if let Some(out) = sound {
+        let figures = [
+            ("policy/left_out_equation", out.equation as f64),
+            ("policy/left_out_jump", out.jump as f64),
+            ("policy/left_out_disagreement", out.disagreement as f64),
+            (
+                "policy/left_out",
+                out.total() as f64 / out.solutions.max(1) as f64,
+            ),
         ];
         monitor.scalars(&figures, first_step + report.steps());
     }

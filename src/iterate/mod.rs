@@ -6,6 +6,7 @@
 
 mod announce;
 mod folder;
+mod imagined;
 pub mod inspect;
 mod learn;
 mod prospect;
@@ -26,6 +27,7 @@ use crate::monitor::Monitor;
 use crate::recipe::Recipe;
 use crate::search::Policy;
 use crate::stop::{Stop, Stopped};
+use crate::task::reward::{self, Rewards};
 use crate::task::{self, Task};
 use crate::trace;
 use crate::train;
@@ -40,6 +42,8 @@ use std::time::Instant;
 pub enum Error {
     #[error(transparent)]
     Task(#[from] task::Error),
+    #[error(transparent)]
+    Reward(#[from] reward::Fault),
     #[error(transparent)]
     Model(#[from] model::CheckpointError),
     #[error(transparent)]
@@ -110,6 +114,7 @@ pub struct Run {
     stop: Stop,
     dashboard: bool,
     task: Arc<dyn Task>,
+    rewards: Arc<Rewards>,
     base: Checkpoint,
     tokenizer: Arc<Tokenizer>,
 }
@@ -277,7 +282,7 @@ impl Run {
     fn collect(&self, iteration: u32) -> Result<(), Error> {
         let params = &self.recipe.collect;
         let from = (iteration as usize - 1) * params.questions;
-        let problems = self.task.train(from..from + params.questions)?;
+        let mut problems = self.task.train(from..from + params.questions)?;
         let checkpoint = self.checkpoint(iteration - 1)?;
         let value = checkpoint.value.filter(|_| params.search.tree.lambda < 1.0);
         let engine = Engine::start(checkpoint.policy, value, self.recipe.engine.clone())?;
@@ -286,13 +291,19 @@ impl Run {
             policy: &policy,
             tokenizer: &self.tokenizer,
             task: &self.task,
+            rewards: &self.rewards,
             monitor: &self.monitor,
             iteration,
             seed: self.recipe.seed,
             stop: &self.stop,
         };
         let dir = self.iteration_dir(iteration);
-        let summary = collect::collect(&setting, &problems, params, &dir.join("traces"))?;
+        let imagined = imagined::of_iteration(&setting, &problems, &self.recipe, &dir)?;
+        problems.extend(imagined.iter().flat_map(|all| all.problems(iteration)));
+        let mut summary = collect::collect(&setting, &problems, params, &dir.join("traces"))?;
+        if let Some(imagined) = imagined {
+            summary = summary.with_imagined(imagined.report, &self.monitor, iteration);
+        }
         state::write_json(&dir.join("collect.json"), &summary)
     }
 

@@ -7,6 +7,7 @@ use crate::model::Checkpoint;
 use crate::monitor::Monitor;
 use crate::recipe::Recipe;
 use crate::stop::Stop;
+use crate::task::reward::Rewards;
 use crate::task::{self, Task};
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub fn phases(recipe: &Recipe) -> Vec<(u32, Phase)> {
 /// What a run stands on: its questions and its first model.
 pub struct Ground {
     pub task: Arc<dyn Task>,
+    pub rewards: Arc<Rewards>,
     pub base: Checkpoint,
 }
 
@@ -27,7 +29,7 @@ impl Ground {
     /// Opens data and model.
     ///
     /// # Errors
-    /// Data or a model that cannot be read, and fewer questions than the recipe wants.
+    /// Data or a model that cannot be read, a program for rewards that cannot be started, and fewer questions than the recipe wants.
     pub fn open(recipe: &Recipe, device: &Device) -> Result<Ground, Error> {
         let task = task::open(&recipe.task)?;
         let (iterations, questions) = (recipe.rounds.iterations, recipe.collect.questions);
@@ -49,8 +51,13 @@ impl Ground {
         if held_out == 0 {
             return Err(Error::NoHeldOut { split });
         }
+        let rewards = Arc::new(Rewards::open(&recipe.reward, &task)?);
         let base = Checkpoint::load(&recipe.model.source().directory()?, device)?;
-        Ok(Ground { task, base })
+        Ok(Ground {
+            task,
+            rewards,
+            base,
+        })
     }
 }
 
@@ -127,7 +134,11 @@ impl Prospect {
             folder.clear()?;
         }
         folder.claim(&self.recipe, self.reuse == Reuse::AcceptChanges)?;
-        let Ground { task, base } = self.ground;
+        let Ground {
+            task,
+            rewards,
+            base,
+        } = self.ground;
         Ok(Run {
             recipe: self.recipe,
             folder,
@@ -136,6 +147,7 @@ impl Prospect {
             stop: Stop::default(),
             dashboard: false,
             task,
+            rewards,
             tokenizer: Arc::new(base.tokenizer.clone()),
             base,
         })

@@ -223,7 +223,12 @@ impl Phase {
     /// The files that the phase leaves in the folder of its iteration.
     fn files(self, iteration: &Path) -> Result<Vec<PathBuf>, Error> {
         let mut files = match self {
-            Phase::Collect => list(&iteration.join("traces"))?,
+            Phase::Collect => {
+                let imagined = iteration.join("imagined.json");
+                let mut files = list(&iteration.join("traces"))?;
+                files.extend(imagined.exists().then_some(imagined));
+                files
+            }
             Phase::Train => list(&iteration.join("checkpoint"))?,
             Phase::Evaluate => vec![iteration.join("evaluation.parquet")],
             Phase::Done => Vec::new(),
@@ -237,7 +242,7 @@ impl Phase {
 fn maker(name: &str) -> Option<(u32, Phase)> {
     let (iteration, rest) = name.strip_prefix("iter-")?.split_once('/')?;
     let phase = match rest.split('/').next()? {
-        "traces" | "collect.json" => Phase::Collect,
+        "traces" | "imagined.json" | "collect.json" => Phase::Collect,
         "checkpoint" | "train.json" => Phase::Train,
         _ => Phase::Evaluate,
     };

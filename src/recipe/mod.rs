@@ -32,6 +32,8 @@ pub struct Recipe {
     pub model: Model,
     /// The questions.
     pub task: task::Params,
+    /// What texts are worth to the search and to what learns from it.
+    pub reward: task::reward::Params,
     /// Batching and the pool of keys and values.
     pub engine: engine::Params,
     /// Collection of traces.

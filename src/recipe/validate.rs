@@ -2,6 +2,7 @@
 
 use super::toml_source::{Error, Source};
 use super::{Mode, Pretrain, Recipe};
+use crate::collect::imagine;
 use crate::evaluate::METHODS;
 use crate::search::{Rollout, SampleParams};
 use crate::task::Kind;
@@ -16,6 +17,9 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     check.at_least(1, recipe.collect.questions, "collect.questions")?;
     check.at_least(1, recipe.collect.workers, "collect.workers")?;
     check.at_least(1, recipe.collect.shard, "collect.shard")?;
+    recipe.reward.check().map_err(|wrong| {
+        check.invalid(&format!("reward.{}", wrong.key), wrong.message, wrong.help)
+    })?;
     check.at_least(1, recipe.engine.max_rows, "engine.max_rows")?;
     check.at_least(1, recipe.engine.max_step_tokens, "engine.max_step_tokens")?;
     check.at_least(1, recipe.engine.queued_steps, "engine.queued_steps")?;
@@ -43,6 +47,9 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     check.share(search.noise.fraction, "collect.search.noise.fraction")?;
     check.positive(search.noise.alpha, "collect.search.noise.alpha")?;
     check.positive(search.noise.temperature, "collect.search.noise.temperature")?;
+    let redraw = "collect.search.redraw";
+    check.at_least(1, search.redraw.draws, &format!("{redraw}.draws"))?;
+    check.positive(search.redraw.temperature, &format!("{redraw}.temperature"))?;
     check.share(search.random_root.share, "collect.search.random_root.share")?;
     if search.random_root.min_depth > search.random_root.max_depth {
         return Err(check.invalid(
@@ -60,7 +67,11 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     }
     check.sampling(&recipe.evaluate.sampling, "evaluate.sampling")?;
     check.sampling(&recipe.collect.sampling, "collect.sampling")?;
+    check.imagination(&recipe.collect.imagine, recipe.task.kind)?;
     check.teaching(&recipe.traces.policy, "traces.policy")?;
+    let sound = &recipe.traces.sound;
+    check.share(sound.max_jump / 2.0, "traces.sound.max_jump")?;
+    check.share(sound.min_agreement, "traces.sound.min_agreement")?;
     let gate = &recipe.gate;
     check.share(gate.level as f32, "gate.level")?;
     if gate.method != "greedy" && !recipe.evaluate.search.contains_key(&gate.method) {
@@ -277,6 +288,26 @@ impl Checker<'_> {
             format!("top_p is {}", params.top_p),
             "write a number above 0 and at most 1",
         ))
+    }
+
+    fn imagination(&self, params: &imagine::Params, kind: Kind) -> Result<(), Error> {
+        let at = |key: &str| format!("collect.imagine.{key}");
+        self.share(params.share, &at("share"))?;
+        self.share(params.agreement, &at("agreement"))?;
+        self.share(params.resemblance, &at("resemblance"))?;
+        self.positive(params.resemblance, &at("resemblance"))?;
+        self.positive(params.temperature, &at("temperature"))?;
+        self.at_least(1, params.attempts, &at("attempts"))?;
+        self.at_least(1, params.votes, &at("votes"))?;
+        self.at_least(1, params.max_new_tokens, &at("max_new_tokens"))?;
+        if params.share > 0.0 && kind == Kind::Countdown {
+            return Err(self.invalid(
+                &at("share"),
+                "the policy cannot write questions of countdown".into(),
+                "set it to 0, or use a task of word problems",
+            ));
+        }
+        Ok(())
     }
 
     fn teaching(&self, params: &distil::Params, path: &str) -> Result<(), Error> {

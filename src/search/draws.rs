@@ -17,7 +17,7 @@ pub struct Draw {
     pub log_probs: Vec<f32>,
     /// What is known after the prompt, and after each of `tokens` but the last.
     pub outputs: Vec<Output>,
-    /// +1 or -1.
+    /// Its reward, from -1 to 1.
     pub outcome: f32,
 }
 
@@ -35,7 +35,7 @@ pub struct Drafts {
 /// id.
 ///
 /// # Errors
-/// An engine that refuses the prompt or has stopped.
+/// An engine that refuses the prompt or has stopped, and a reward that is not there.
 pub async fn draw_problem(
     policy: &Policy,
     grader: &Grader,
@@ -51,7 +51,9 @@ pub async fn draw_problem(
     for reply in replies {
         ledger.rollout(reply.slots.len(), policy.engine.nets());
         draws.push(Draw {
-            outcome: grader.outcome(&reply.generated, reply.finish == Finish::Stop),
+            outcome: grader
+                .outcome(&reply.generated, reply.finish == Finish::Stop)
+                .await?,
             tokens: reply.generated,
             log_probs: reply.log_probs,
             outputs: reply.outputs,

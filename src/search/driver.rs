@@ -73,7 +73,7 @@ impl Driver<'_> {
         let work = Work::Expand { parent, token };
         let job = self.play(&work);
         let played = self.forward_one(job).await?;
-        self.record(&work, played);
+        self.record(&work, played).await?;
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Driver<'_> {
             let mut working = Vec::new();
             let mut waiting = Vec::new();
             for (mut leaf, forwarded) in leaves {
-                match self.next(&mut leaf) {
+                match self.next(&mut leaf).await? {
                     Next::Return(value) => {
                         self.memo_hits += u32::from(!forwarded);
                         self.finish(leaf, value);
@@ -129,7 +129,7 @@ impl Driver<'_> {
             let played = self.forward(jobs).await?;
             leaves = Vec::with_capacity(working.len() + waiting.len());
             for ((leaf, work), played) in working.into_iter().zip(played) {
-                match self.record(&work, played) {
+                match self.record(&work, played).await? {
                     Some(value) => self.finish(leaf, value),
                     None => leaves.push((leaf, true)),
                 }
@@ -145,45 +145,46 @@ impl Driver<'_> {
     }
 
     /// Takes a leaf as far as it goes without a forward pass.
-    fn next(&mut self, leaf: &mut Leaf) -> Next {
+    async fn next(&mut self, leaf: &mut Leaf) -> Result<Next, Error> {
         loop {
             self.tree.advance(leaf);
             match leaf.status() {
                 Status::Missing {
                     in_flight: true, ..
-                } => return Next::Wait,
+                } => return Ok(Next::Wait),
                 Status::Missing { parent, token, .. } => {
                     if !self.policy.stop.contains(&token) {
-                        return Next::Work(Work::Expand { parent, token });
+                        return Ok(Next::Work(Work::Expand { parent, token }));
                     }
                     self.tree.attach(parent, token, Child::Terminal);
                 }
-                Status::Ready { node, in_flight } => return self.evaluate(node, in_flight),
+                Status::Ready { node, in_flight } => return self.evaluate(node, in_flight).await,
             }
         }
     }
 
-    fn evaluate(&mut self, node: NodeId, in_flight: bool) -> Next {
+    async fn evaluate(&mut self, node: NodeId, in_flight: bool) -> Result<Next, Error> {
         let Some(grader) = self.grader.filter(|_| self.params.rolls_out()) else {
-            return Next::Return(self.tree.value(node));
+            return Ok(Next::Return(self.tree.value(node)));
         };
         let terminal = self.tree.is_terminal(node);
         if terminal && self.tree.outcome(node).is_none() {
             let stopped = self.ends(self.tree.token(node));
-            let outcome = grader.outcome(&self.solution(node, &[]), stopped);
+            let solution = self.solution(node, &[]);
+            let outcome = grader.outcome(&solution, stopped).await?;
             self.tree.set_outcome(node, outcome);
         }
         if let Some(outcome) = self.tree.outcome(node).filter(|_| terminal || self.grows()) {
-            return Next::Return(self.returned(node, outcome));
+            return Ok(Next::Return(self.returned(node, outcome)));
         }
         if in_flight {
-            return Next::Wait;
+            return Ok(Next::Wait);
         }
         let from = match self.grows() {
             true => self.tree.greedy_tail(node).nodes.pop().unwrap_or(node),
             false => node,
         };
-        Next::Work(Work::Rollout { node, from })
+        Ok(Next::Work(Work::Rollout { node, from }))
     }
 
     /// Whether rollouts grow the tree, so that none is repeated.
@@ -196,7 +197,7 @@ impl Driver<'_> {
     }
 
     /// Tokens of the solution up to `node` and then `more`.
-    fn solution(&self, node: NodeId, more: &[u32]) -> Vec<u32> {
+    pub(super) fn solution(&self, node: NodeId, more: &[u32]) -> Vec<u32> {
         let mut tokens = self.preamble.clone();
         tokens.extend(self.tree.tokens(node));
         tokens.extend(more);
@@ -292,7 +293,7 @@ impl Driver<'_> {
     }
 
     /// Hands a result to the tree; the leaf's return where this settles it.
-    fn record(&mut self, work: &Work, mut played: Played) -> Option<f32> {
+    async fn record(&mut self, work: &Work, mut played: Played) -> Result<Option<f32>, Error> {
         let nets = self.policy.engine.nets();
         let mut spare = std::mem::take(&mut played.spare);
         let value = match *work {
@@ -313,9 +314,10 @@ impl Driver<'_> {
                 self.lookup.remember(&self.tree, from, &played.tokens);
                 let tokens = self.solution(from, &played.tokens);
                 // `evaluate` asked for a rollout, so there is a grader.
-                let outcome = self
-                    .grader
-                    .map_or(-1.0, |g| g.outcome(&tokens, played.finished));
+                let outcome = match self.grader {
+                    Some(grader) => grader.outcome(&tokens, played.finished).await?,
+                    None => -1.0,
+                };
                 let keeps = self.params.rollout != Rollout::Greedy || self.params.memoise;
                 if keeps && (played.states.len() + 1 == played.tokens.len()) {
                     spare.extend(self.keep(from, played, outcome));
@@ -328,7 +330,7 @@ impl Driver<'_> {
         if !spare.is_empty() {
             self.session.release(&spare);
         }
-        value
+        Ok(value)
     }
 
     /// Grows the tree by a played text; slots that it did not take.

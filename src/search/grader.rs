@@ -1,14 +1,15 @@
 //! From a finished text to its return.
 
 use crate::model::Tokenizer;
-use crate::task::{Problem, Split, Task};
+use crate::task::reward::{Fault, Rewards};
+use crate::task::{Problem, Split};
 use std::sync::Arc;
 
 /// Grades solutions of one problem.
 #[derive(Clone)]
 pub struct Grader {
     tokenizer: Arc<Tokenizer>,
-    task: Arc<dyn Task>,
+    rewards: Arc<Rewards>,
     question: String,
     gold: String,
 }
@@ -17,28 +18,25 @@ impl Grader {
     /// A grader of `problem`.
     pub fn new<S: Split>(
         tokenizer: Arc<Tokenizer>,
-        task: Arc<dyn Task>,
+        rewards: Arc<Rewards>,
         problem: &Problem<S>,
     ) -> Grader {
         Grader {
             tokenizer,
-            task,
+            rewards,
             question: problem.question.clone(),
             gold: problem.gold.clone(),
         }
     }
 
-    /// The return of a solution: +1 where it ended by a stop token and its text is right, else -1.
-    pub fn outcome(&self, tokens: &[u32], finished: bool) -> f32 {
-        if finished && self.grade(tokens) {
-            1.0
-        } else {
-            -1.0
-        }
-    }
-
-    fn grade(&self, tokens: &[u32]) -> bool {
+    /// The return of a solution, from -1 to 1: its reward. `finished` says whether it ended by a stop token.
+    ///
+    /// # Errors
+    /// A reward that is not there.
+    pub async fn outcome(&self, tokens: &[u32], finished: bool) -> Result<f32, Fault> {
         let text = self.tokenizer.decode(tokens);
-        self.task.grade(&self.question, &self.gold, &text).correct
+        self.rewards
+            .of(&self.question, &self.gold, &text, finished)
+            .await
     }
 }

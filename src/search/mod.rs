@@ -12,6 +12,7 @@ mod lookup;
 mod params;
 mod pressure;
 mod random;
+mod redraw;
 mod rollout;
 mod sample;
 mod train_tree;
@@ -25,6 +26,7 @@ pub use guided::{Guided, GuidedForm, Params as GuidedParams};
 pub use ledger::Ledger;
 pub use params::{Noise, Params, RandomRoot, Rollout, Stop};
 pub use random::{seed_of, stream};
+pub use redraw::Params as RedrawParams;
 pub use sample::{Drawn, Params as SampleParams, Traced, sample, trace};
 pub use train_tree::{Searched, search_problem};
 
@@ -33,6 +35,8 @@ pub use train_tree::{Searched, search_problem};
 pub enum Error {
     #[error(transparent)]
     Engine(#[from] crate::engine::Error),
+    #[error(transparent)]
+    Reward(#[from] crate::task::reward::Fault),
     #[error("a task in the search was cancelled: {0}")]
     Join(#[from] tokio::task::JoinError),
 }

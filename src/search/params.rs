@@ -1,5 +1,6 @@
 //! The knobs of a search for training traces.
 
+use super::redraw;
 use crate::tree;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,8 @@ pub struct Params {
     /// Standard deviations of an ensemble's values (`learn.heads`) that every value is lowered by; 0
     /// searches by the mean. Default 0.
     pub pessimism: f32,
+    /// Playing right solutions anew from their middle.
+    pub redraw: redraw::Params,
     /// Selection, expansion and backup.
     pub tree: tree::Params,
 }
@@ -66,6 +69,7 @@ impl Default for Params {
             random_root: RandomRoot::default(),
             skip_solved: false,
             pessimism: 0.0,
+            redraw: redraw::Params::default(),
             tree: tree::Params::default(),
         }
     }
@@ -166,9 +170,19 @@ impl Params {
             }
     }
 
-    /// The fewest `slots` that a tree can work with: a whole solution for each leaf in flight.
+    /// The fewest `slots` that a tree can work with: a whole solution for each leaf in flight, and for each
+    /// text that is drawn anew.
     pub(crate) fn least_slots(&self) -> usize {
-        self.leaves.max(1) * self.max_new_tokens * self.width()
+        let leaves = self.leaves.max(1) * self.max_new_tokens * self.width();
+        leaves.max(self.redrawn_slots())
+    }
+
+    /// Slots of the texts that are drawn anew at once.
+    fn redrawn_slots(&self) -> usize {
+        match self.redraw.texts {
+            0 => 0,
+            _ => self.redraw.draws.max(1) * (self.max_new_tokens + 1),
+        }
     }
 
     fn worst_case_slots(&self) -> usize {
@@ -177,7 +191,7 @@ impl Params {
             0 => self.simulations as usize,
             n => n.min(self.simulations as usize),
         };
-        let own = (self.leaves + 1) * self.max_new_tokens * width;
+        let own = (self.leaves + 1) * self.max_new_tokens * width + self.redrawn_slots();
         let grown = texts * self.max_new_tokens * width;
         // A slot costs a forward token.
         match self.stop.forward_tokens {

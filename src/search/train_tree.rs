@@ -10,7 +10,7 @@ use super::rollout::Played;
 use super::{Error, Ledger};
 use crate::engine::{Choose, Finish, Output, Session, Slot};
 use crate::task::{Problem, Train};
-use crate::tree::{self, Tree};
+use crate::tree::{self, NodeId, Tree};
 use rand::RngExt;
 use rand_distr::{Distribution, Gamma};
 use std::sync::Arc;
@@ -30,13 +30,15 @@ pub struct Searched {
     pub memo_hits: u32,
     /// Whether the policy's greedy solution is right, where it was played.
     pub solved_greedily: Option<bool>,
+    /// For ends of right solutions that were played anew from their middle, the share that ended right.
+    pub agreements: Vec<(NodeId, f32)>,
 }
 
 /// Searches `problem`. All randomness comes from `seed` and the problem's id, so the result does
 /// not depend on what else runs.
 ///
 /// # Errors
-/// An engine that refuses the prompt or has stopped.
+/// An engine that refuses the prompt or has stopped, and a reward that is not there.
 pub async fn search_problem(
     policy: &Policy,
     grader: &Grader,
@@ -64,7 +66,7 @@ pub async fn search_problem(
     let mut greedy = None;
     if grows || params.skip_solved || moves {
         let played = play_greedily(policy, &session, &root, params, &mut ledger).await?;
-        let outcome = grader.outcome(&played.tokens, played.finished);
+        let outcome = grader.outcome(&played.tokens, played.finished).await?;
         greedy = Some((played, outcome));
     }
     let solved_greedily = greedy.as_ref().map(|(_, outcome)| *outcome > 0.0);
@@ -101,6 +103,10 @@ pub async fn search_problem(
         draw_root(&mut driver.tree, params, seed);
         driver.run(params.simulations).await?;
     }
+    let agreements = match params.redraw.texts {
+        0 => Vec::new(),
+        _ => driver.redraw(&params.redraw).await?,
+    };
     Ok(Searched {
         problem: problem.id,
         root_depth: root.depth,
@@ -110,6 +116,7 @@ pub async fn search_problem(
         simulations: driver.simulations,
         memo_hits: driver.memo_hits,
         solved_greedily,
+        agreements,
     })
 }
 

@@ -42,7 +42,7 @@ pub(super) fn probability(value: f64) -> f64 {
 }
 
 /// FNV-1a over the bytes, then the finaliser of SplitMix64 so that every bit counts.
-fn stable_hash(text: &str) -> u64 {
+pub(super) fn stable_hash(text: &str) -> u64 {
     let fnv = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

@@ -1,6 +1,6 @@
 //! What can be wrong with a task's parameters or data.
 
-use super::Kind;
+use super::{Answers, Kind};
 use std::path::PathBuf;
 
 /// Why a task cannot be opened or a split cannot be read.
@@ -57,6 +57,16 @@ pub enum Error {
         /// The path that was given.
         path: PathBuf,
     },
+    /// A key that the task does not heed.
+    #[error("task.{key} is set, and kind = \"{kind}\" has no use for it here; {remedy}")]
+    UselessKey {
+        /// The task.
+        kind: Kind,
+        /// The key.
+        key: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A data file of an unknown kind.
     #[error(
         "{}: expected a name that ends in .jsonl or .parquet; convert the file or rename it",
@@ -84,12 +94,11 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
-    /// A gold answer that is not a number.
+    /// A gold answer that is not of its kind.
     #[error(
-        "{}, row {row}: no number can be read from column {column:?}, which holds {text:?}; \
-         write a number such as 18, 1,000 or 1/2, or a solution that ends with \"#### 18\"; \
-         or set task.answer to the column that holds the answer",
-        path.display()
+        "{}, row {row}: no {} can be read from column {column:?}, which holds {text:?}; \
+         {}; or set task.answer to the column that holds the answer",
+        path.display(), answers.name(), answers.remedy()
     )]
     Gold {
         /// The file.
@@ -98,6 +107,8 @@ pub enum Error {
         row: usize,
         /// The answer column.
         column: String,
+        /// What it should hold.
+        answers: Answers,
         /// The start of what it holds.
         text: String,
     },

@@ -1,6 +1,6 @@
 //! GSM8K (Cobbe et al., 2021): grade-school word problems, from the Hub or a local folder.
 
-use super::rows::{Columns, FileTask, Rows, split_files};
+use super::rows::{FileTask, Splits, split_files};
 use super::{Error, Params};
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Repo, RepoType};
@@ -11,28 +11,20 @@ const RETRIES: usize = 3;
 
 /// Opens the data set; without a local path it is downloaded once into the Hub's cache.
 pub(super) fn open(params: &Params) -> Result<FileTask, Error> {
-    let columns = Columns {
-        question: &params.question,
-        answer: &params.answer,
-    };
-    let (path, train, test) = match &params.path {
-        Some(path) => (path.clone(), local(path, "train")?, local(path, "test")?),
+    let (path, files) = match &params.path {
+        Some(path) => {
+            let train = local(path, "train")?;
+            let files = [train, split_files(path, "dev")?, local(path, "test")?];
+            (path.clone(), files)
+        }
         None => {
             let file = |split| download(params, &format!("main/{split}-00000-of-00001.parquet"));
-            (
-                PathBuf::from(&params.repo),
-                vec![file("train")?],
-                vec![file("test")?],
-            )
+            let files = [vec![file("train")?], Vec::new(), vec![file("test")?]];
+            (PathBuf::from(&params.repo), files)
         }
     };
-    FileTask::new(
-        "gsm8k",
-        &path,
-        Some(Rows::read(train, columns)?),
-        Some(Rows::read(test, columns)?),
-        params.dev_size,
-    )
+    let splits = Splits::read(files, params.columns(), params.answers)?;
+    FileTask::new("gsm8k", &path, splits, params.answers, params.dev_size)
 }
 
 fn local(folder: &Path, split: &'static str) -> Result<Vec<PathBuf>, Error> {

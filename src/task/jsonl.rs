@@ -1,6 +1,6 @@
-//! Any JSONL or Parquet data with a question column and a numeric answer column.
+//! Any JSONL or Parquet data with a question column and an answer column.
 
-use super::rows::{Columns, FileTask, Rows, split_files};
+use super::rows::{FileTask, Splits, split_files};
 use super::{Error, Params};
 
 /// Opens the file or the folder at `task.path`. One file gives train and dev questions; a folder
@@ -14,22 +14,17 @@ pub(super) fn open(params: &Params) -> Result<FileTask, Error> {
         path: path.clone(),
         source,
     })?;
-    let (train, test) = if metadata.is_dir() {
-        (split_files(path, "train")?, split_files(path, "test")?)
-    } else {
-        (vec![path.clone()], Vec::new())
+    let files = match metadata.is_dir() {
+        true => [
+            split_files(path, "train")?,
+            split_files(path, "dev")?,
+            split_files(path, "test")?,
+        ],
+        false => [vec![path.clone()], Vec::new(), Vec::new()],
     };
-    if train.is_empty() && test.is_empty() {
+    if files[0].is_empty() && files[2].is_empty() {
         return Err(Error::NoData { path: path.clone() });
     }
-    let columns = Columns {
-        question: &params.question,
-        answer: &params.answer,
-    };
-    let read = |files: Vec<_>| {
-        (!files.is_empty())
-            .then(|| Rows::read(files, columns))
-            .transpose()
-    };
-    FileTask::new("jsonl", path, read(train)?, read(test)?, params.dev_size)
+    let splits = Splits::read(files, params.columns(), params.answers)?;
+    FileTask::new("jsonl", path, splits, params.answers, params.dev_size)
 }

@@ -4,6 +4,7 @@
 pub mod arithmetic;
 mod class;
 pub mod countdown;
+pub mod equations;
 mod error;
 pub mod grade;
 mod gsm8k;
@@ -11,10 +12,11 @@ mod jsonl;
 mod params;
 mod problem;
 mod prompt;
+pub mod reward;
 mod rows;
 
 pub use error::Error;
-pub use grade::Gold;
+pub use grade::{Answers, Gold};
 pub use params::{Kind, Params};
 pub use problem::{Dev, Grade, HeldOut, Problem, Split, Test, Train, Worked};
 pub use prompt::{Message, Prompt};
@@ -46,6 +48,17 @@ pub trait Task: Send + Sync {
     /// wrong, never an error.
     fn grade(&self, question: &str, gold: &str, completion: &str) -> Grade;
 
+    /// How a policy is asked to write a question like `examples`; none where the task cannot use one.
+    fn imagine(&self, _examples: &[&str]) -> Option<Prompt> {
+        None
+    }
+
+    /// The question that a policy wrote when asked so; none where it wrote none. `finished` says whether the
+    /// text ended by itself.
+    fn imagined(&self, _completion: &str, _finished: bool) -> Option<String> {
+        None
+    }
+
     /// The completion's final answer in canonical form: what a majority vote counts.
     fn answer(&self, completion: &str) -> Option<String>;
 }
@@ -54,7 +67,7 @@ pub trait Task: Send + Sync {
 ///
 /// # Errors
 /// Missing or unreadable data, rows that do not fit the columns, gold answers that are not
-/// numbers, a question in both train and test; see [`Error`].
+/// of their kind, a question in both train and test; see [`Error`].
 pub fn open(params: &Params) -> Result<Arc<dyn Task>, Error> {
     if let (Kind::Countdown | Kind::Arithmetic, Some(path)) = (params.kind, &params.path) {
         return Err(Error::UselessPath {
@@ -62,6 +75,7 @@ pub fn open(params: &Params) -> Result<Arc<dyn Task>, Error> {
             path: path.clone(),
         });
     }
+    params.check()?;
     Ok(match params.kind {
         Kind::Countdown => Arc::new(countdown::Countdown::new(params.seed)),
         Kind::Arithmetic => Arc::new(arithmetic::Arithmetic::new(params.seed)),

@@ -1,5 +1,7 @@
 //! Which task, and where its rows come from.
 
+use super::rows::Columns;
+use super::{Answers, Error};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ pub enum Kind {
     Arithmetic,
     /// Grade-school word problems, from the Hub or a local folder.
     Gsm8k,
-    /// Any JSONL or Parquet data with a question column and a numeric answer column.
+    /// Any JSONL or Parquet data with a question column and an answer column.
     Jsonl,
 }
 
@@ -51,14 +53,24 @@ pub struct Params {
     pub repo: String,
     /// `gsm8k` without `path`: branch, tag or commit on the Hub. Default `main`.
     pub revision: String,
-    /// `gsm8k` and `jsonl`: how many of the last train rows are held out as the dev split.
-    /// Rows. Default 500.
+    /// `gsm8k` and `jsonl`: how many of the last train rows are held out as the dev split, where the
+    /// folder has no `dev` file. Rows. Default 500.
     pub dev_size: usize,
     /// `gsm8k` and `jsonl`: the column that holds the question. Default `question`.
     pub question: String,
-    /// `gsm8k` and `jsonl`: the column that holds the gold answer, a number or a solution that
-    /// ends with one. Default `answer`.
+    /// `gsm8k` and `jsonl`: the column that holds the gold answer, or a solution that ends with it.
+    /// Default `answer`.
     pub answer: String,
+    /// `gsm8k` and `jsonl`: what the answers are. `number`: exact fractions. `expression`: fractions,
+    /// roots, powers, pi, polynomials, tuples, intervals and sets, compared exactly after normalisation,
+    /// anything else as text. `choice`: the letter of an option. Default `number`.
+    pub answers: Answers,
+    /// `answers = "choice"`: one column with a list of options, or a column for each, such as
+    /// `["A", "B", "C", "D"]`. They are shown behind the question. Default: none (the question has them).
+    pub choices: Vec<String>,
+    /// `gsm8k` and `jsonl`: the column that names a question, a whole number or a text (which is hashed);
+    /// traces and reports hold it. Default: none (the row counts).
+    pub id: Option<String>,
     /// `countdown` and `arithmetic`: seeds the order of the train questions. Dev and test
     /// questions do not depend on it, so that runs can be compared. Default 0.
     pub seed: u64,
@@ -74,7 +86,45 @@ impl Default for Params {
             dev_size: 500,
             question: "question".into(),
             answer: "answer".into(),
+            answers: Answers::default(),
+            choices: Vec::new(),
+            id: None,
             seed: 0,
+        }
+    }
+}
+
+impl Params {
+    /// Refuses keys that the task would not heed.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let useless = |key, remedy| {
+            Err(Error::UselessKey {
+                kind: self.kind,
+                key,
+                remedy,
+            })
+        };
+        let generated = matches!(self.kind, Kind::Countdown | Kind::Arithmetic);
+        let to_file = "remove it, or set task.kind to \"gsm8k\" or \"jsonl\"";
+        if generated && self.answers != Answers::default() {
+            return useless("answers", to_file);
+        }
+        if generated && self.id.is_some() {
+            return useless("id", to_file);
+        }
+        if !self.choices.is_empty() && self.answers != Answers::Choice {
+            return useless("choices", "remove it, or set task.answers to \"choice\"");
+        }
+        Ok(())
+    }
+
+    /// The columns of the data.
+    pub(super) fn columns(&self) -> Columns<'_> {
+        Columns {
+            question: &self.question,
+            answer: &self.answer,
+            choices: &self.choices,
+            id: self.id.as_deref(),
         }
     }
 }

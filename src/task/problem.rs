@@ -48,6 +48,8 @@ pub struct Problem<S: Split> {
     pub question: String,
     /// The gold answer, canonical: what [`Task::answer`](super::Task::answer) gives for a right completion.
     pub gold: String,
+    /// Whether the policy wrote the question itself; only a train question can be.
+    pub imagined: bool,
     split: PhantomData<S>,
 }
 
@@ -58,7 +60,25 @@ impl<S: Split> Problem<S> {
             id,
             question: question.into(),
             gold: gold.into(),
+            imagined: false,
             split: PhantomData,
+        }
+    }
+}
+
+impl Problem<Train> {
+    /// The question number `index` of those that the policy wrote in `iteration`; its id is none of the
+    /// data's, and exact as a double.
+    pub fn imagined(
+        iteration: u32,
+        index: u32,
+        question: impl Into<String>,
+        gold: impl Into<String>,
+    ) -> Self {
+        let id = 1 << 52 | (u64::from(iteration) & 0xF_FFFF) << 32 | u64::from(index);
+        Self {
+            imagined: true,
+            ..Self::new(id, question, gold)
         }
     }
 }

@@ -1,7 +1,13 @@
-//! Questions with numeric gold answers from files: the task behind `gsm8k` and `jsonl`.
+//! Questions with gold answers from files: the task behind `gsm8k` and `jsonl`.
 
-use super::{Dev, Error, Gold, Grade, Problem, Prompt, Split, Task, Test, Train, grade};
-use serde_json::Value;
+mod read;
+
+pub(super) use read::Columns;
+
+use super::class::stable_hash;
+use super::grade::choice::{LETTERS, letter_of, options};
+use super::{Answers, Dev, Error, Grade, Problem, Prompt, Split, Task, Test, Train, prompt};
+use read::Texts;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,19 +15,12 @@ use std::path::{Path, PathBuf};
 /// How much of a bad gold answer an error shows. Characters.
 const SHOWN: usize = 60;
 
-/// The names of the question and the answer column.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Columns<'a> {
-    pub question: &'a str,
-    pub answer: &'a str,
-}
-
-/// One row: its position in all files of the split, and its texts.
+/// One row: its id (by default its position in all files of the split), and its texts.
 #[derive(Clone, Debug)]
 struct Row {
     id: u64,
     question: String,
-    gold: Gold,
+    gold: String,
     file: usize,
     line: usize,
 }
@@ -35,36 +34,34 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Reads files one after another.
-    pub fn read(files: Vec<PathBuf>, columns: Columns<'_>) -> Result<Self, Error> {
-        let mut rows = Vec::new();
+    pub fn read(
+        files: Vec<PathBuf>,
+        columns: Columns<'_>,
+        answers: Answers,
+    ) -> Result<Self, Error> {
+        let mut rows: Vec<Row> = Vec::new();
+        let mut named: HashMap<u64, usize> = HashMap::new();
         for (file, path) in files.iter().enumerate() {
-            let extension = path.extension().and_then(|e| e.to_str());
-            let texts = match extension {
-                Some("jsonl" | "ndjson") => read_jsonl(path, columns)?,
-                Some("parquet") => read_parquet(path, columns)?,
-                _ => return Err(Error::UnknownFormat { path: path.clone() }),
-            };
-            for (line, question, answer) in texts {
-                if question.trim().is_empty() {
+            for texts in read::read(path, columns)? {
+                let id = texts.id.as_deref().map_or(rows.len() as u64, id_of);
+                if let Some(first) = named.insert(id, texts.line).filter(|_| texts.id.is_some()) {
                     return Err(Error::Row {
                         path: path.clone(),
-                        row: line,
-                        problem: format!("column {:?} is empty", columns.question),
-                        remedy: "write the question there or remove the row".into(),
+                        row: texts.line,
+                        problem: format!(
+                            "column {:?} holds {:?}, which row {first} holds too",
+                            columns.id.unwrap_or_default(),
+                            texts.id.unwrap_or_default()
+                        ),
+                        remedy: "give every question of the split an id of its own".into(),
                     });
                 }
-                let gold = Gold::parse(&answer).ok_or_else(|| Error::Gold {
-                    path: path.clone(),
-                    row: line,
-                    column: columns.answer.into(),
-                    text: tail(&answer),
-                })?;
                 rows.push(Row {
-                    id: rows.len() as u64,
-                    question,
-                    gold,
+                    id,
+                    gold: gold(path, &texts, columns, answers)?,
+                    line: texts.line,
+                    question: with_options(texts.question, &texts.choices),
                     file,
-                    line,
                 });
             }
         }
@@ -75,75 +72,60 @@ impl Rows {
     }
 }
 
+/// An id as a number: a whole number as it is, any other text by its stable hash.
+fn id_of(text: &str) -> u64 {
+    let text = text.trim();
+    text.parse().unwrap_or_else(|_| stable_hash(text))
+}
+
+/// The question with its options behind it, a line each.
+fn with_options(question: String, choices: &[String]) -> String {
+    let lines = LETTERS
+        .chars()
+        .zip(choices)
+        .map(|(letter, text)| format!("\n{letter}. {}", text.trim()));
+    std::iter::once(question).chain(lines).collect()
+}
+
+/// The canonical gold answer of a row. That of a choice is a letter, or the text of an option.
+fn gold(
+    path: &Path,
+    texts: &Texts,
+    columns: Columns<'_>,
+    answers: Answers,
+) -> Result<String, Error> {
+    let wrong = || Error::Gold {
+        path: path.to_owned(),
+        row: texts.line,
+        column: columns.answer.into(),
+        answers,
+        text: tail(&texts.answer),
+    };
+    if answers != Answers::Choice {
+        return answers.gold(&texts.answer).ok_or_else(wrong);
+    }
+    let shown = match texts.choices.is_empty() {
+        true => options(&texts.question),
+        false => texts.choices.clone(),
+    };
+    let named = answers.gold(&texts.answer).filter(|letter| {
+        let place = LETTERS.find(letter.as_str());
+        place.is_some_and(|place| shown.is_empty() || place < shown.len())
+    });
+    // An option that is itself a letter goes by its place.
+    letter_of(&texts.answer, &shown)
+        .filter(|_| named.is_none())
+        .map(String::from)
+        .or(named)
+        .ok_or_else(wrong)
+}
+
 /// The end of a long answer, where the number should be.
 fn tail(text: &str) -> String {
     match text.char_indices().rev().nth(SHOWN) {
         Some((at, _)) => format!("...{}", &text[at..]),
         None => text.to_owned(),
     }
-}
-
-/// Line number from 1, question, answer.
-type Texts = Vec<(usize, String, String)>;
-
-fn read_jsonl(path: &Path, columns: Columns<'_>) -> Result<Texts, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let mut texts = Vec::new();
-    for (i, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let bad = |problem: String, remedy: &str| Error::Row {
-            path: path.to_owned(),
-            row: i + 1,
-            problem,
-            remedy: remedy.into(),
-        };
-        let value: Value = serde_json::from_str(line)
-            .map_err(|e| bad(format!("not JSON: {e}"), "write one JSON object a line"))?;
-        let field = |key: &str, setting: &str| match value.get(key) {
-            Some(Value::String(text)) => Ok(text.clone()),
-            Some(Value::Number(number)) => Ok(number.to_string()),
-            Some(_) => Err(bad(
-                format!("{key:?} is neither text nor a number"),
-                "write a string or a number there",
-            )),
-            None => {
-                let found: Vec<&String> = value
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                    .map(|f| f.0)
-                    .collect();
-                let remedy = format!("set task.{setting} to the field that holds the {setting}");
-                Err(bad(format!("no field {key:?}, only {found:?}"), &remedy))
-            }
-        };
-        let question = field(columns.question, "question")?;
-        texts.push((i + 1, question, field(columns.answer, "answer")?));
-    }
-    Ok(texts)
-}
-
-fn read_parquet(path: &Path, columns: Columns<'_>) -> Result<Texts, Error> {
-    let error = |source| Error::Table {
-        path: path.to_owned(),
-        question: columns.question.into(),
-        answer: columns.answer.into(),
-        source: Box::new(source),
-    };
-    let table = crate::trace::table::read_text_columns(path, &[columns.question, columns.answer])
-        .map_err(error)?;
-    let mut table = table.into_iter();
-    let questions = table.next().unwrap_or_default();
-    let answers = table.next().unwrap_or_default();
-    Ok((1..)
-        .zip(questions.into_iter().zip(answers))
-        .map(|(row, (question, answer))| (row, question, answer))
-        .collect())
 }
 
 /// The files of a split in a folder: `train.jsonl`, `train.parquet` or `train-*.parquet`, there
@@ -179,43 +161,80 @@ pub(super) fn split_files(folder: &Path, split: &str) -> Result<Vec<PathBuf>, Er
     Ok(Vec::new())
 }
 
-/// Word problems with numeric answers, read from files.
+/// What there is of a data set.
+#[derive(Debug, Default)]
+pub(super) struct Splits {
+    pub train: Option<Rows>,
+    /// Only where the data has a file of its own for it.
+    pub dev: Option<Rows>,
+    pub test: Option<Rows>,
+}
+
+impl Splits {
+    /// Reads the files of each split; one without files is not there.
+    pub fn read(
+        files: [Vec<PathBuf>; 3],
+        columns: Columns<'_>,
+        answers: Answers,
+    ) -> Result<Self, Error> {
+        let [train, dev, test] = files.map(|files| {
+            (!files.is_empty())
+                .then(|| Rows::read(files, columns, answers))
+                .transpose()
+        });
+        Ok(Self {
+            train: train?,
+            dev: dev?,
+            test: test?,
+        })
+    }
+}
+
+/// Questions with gold answers, read from files.
 #[derive(Debug)]
 pub(super) struct FileTask {
     name: String,
     path: PathBuf,
+    answers: Answers,
     train: Vec<Row>,
     dev: Vec<Row>,
     test: Option<Vec<Row>>,
 }
 
 impl FileTask {
-    /// Opens the splits. The last `dev_size` train rows become the dev split; train rows that
-    /// repeat a dev question are left out of train.
+    /// Opens the splits. Without a dev file the last `dev_size` train rows become the dev split; train
+    /// rows that repeat a dev question are left out of train.
     pub fn new(
         name: &str,
         path: &Path,
-        train: Option<Rows>,
-        test: Option<Rows>,
+        splits: Splits,
+        answers: Answers,
         dev_size: usize,
     ) -> Result<Self, Error> {
-        if let (Some(train), Some(test)) = (&train, &test) {
-            refuse_leaks(train, test)?;
+        let Splits { train, dev, test } = splits;
+        for held_in in [&train, &dev].into_iter().flatten() {
+            if let Some(test) = &test {
+                refuse_leaks(held_in, test)?;
+            }
         }
         let mut train = train.map(|t| t.rows).unwrap_or_default();
-        if !train.is_empty() && dev_size >= train.len() {
-            return Err(Error::DevSize {
-                path: path.to_owned(),
-                rows: train.len(),
-                dev_size,
-            });
-        }
-        let dev = train.split_off(train.len().saturating_sub(dev_size));
+        let dev = match dev {
+            Some(dev) => dev.rows,
+            None if !train.is_empty() && dev_size >= train.len() => {
+                return Err(Error::DevSize {
+                    path: path.to_owned(),
+                    rows: train.len(),
+                    dev_size,
+                });
+            }
+            None => train.split_off(train.len().saturating_sub(dev_size)),
+        };
         let held_out: HashSet<&str> = dev.iter().map(|row| row.question.trim()).collect();
         train.retain(|row| !held_out.contains(row.question.trim()));
         Ok(Self {
             name: name.into(),
             path: path.to_owned(),
+            answers,
             train,
             dev,
             test: test.map(|t| t.rows),
@@ -256,7 +275,7 @@ fn problems<S: Split>(rows: &[Row], range: Range<usize>) -> Vec<Problem<S>> {
     rows.get(range.start..end)
         .unwrap_or_default()
         .iter()
-        .map(|row| Problem::new(row.id, row.question.as_str(), row.gold.to_string()))
+        .map(|row| Problem::new(row.id, row.question.as_str(), row.gold.as_str()))
         .collect()
 }
 
@@ -271,8 +290,10 @@ impl Task for FileTask {
     }
 
     fn dev(&self, limit: usize) -> Result<Vec<Problem<Dev>>, Error> {
-        // Dev rows come from the train file.
-        self.require_train()?;
+        if self.dev.is_empty() {
+            // Dev rows come from the train file.
+            self.require_train()?;
+        }
         Ok(problems(&self.dev, 0..limit))
     }
 
@@ -285,15 +306,25 @@ impl Task for FileTask {
     }
 
     fn prompt(&self, question: &str) -> Prompt {
-        Prompt::word_problem(question)
+        Prompt::word_problem(question, self.answers)
     }
 
-    fn grade(&self, _question: &str, gold: &str, completion: &str) -> Grade {
-        grade::numeric(gold, completion)
+    fn imagine(&self, examples: &[&str]) -> Option<Prompt> {
+        Some(Prompt::another(examples))
+    }
+
+    fn imagined(&self, completion: &str, finished: bool) -> Option<String> {
+        let question = prompt::written(completion, finished)?;
+        let shown = self.answers != Answers::Choice || options(&question).len() > 1;
+        shown.then_some(question)
+    }
+
+    fn grade(&self, question: &str, gold: &str, completion: &str) -> Grade {
+        self.answers.grade(question, gold, completion)
     }
 
     fn answer(&self, completion: &str) -> Option<String> {
-        grade::answer(completion).map(|gold| gold.to_string())
+        self.answers.answer(completion)
     }
 }
 

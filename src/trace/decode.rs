@@ -4,7 +4,7 @@ use std::path::Path;
 
 use polars::prelude::*;
 
-use super::schema::{VERSION_COLUMN, columns};
+use super::schema::{Column, IMAGINED, OLDEST, VERSION_COLUMN, columns};
 use super::{Error, NodeRecord, SCHEMA_VERSION, TreeRecord, parquet};
 
 /// The trees of a shard's bytes; `path` is for messages.
@@ -67,8 +67,9 @@ fn checked_frame(path: &Path, bytes: &[u8]) -> Result<DataFrame, Error> {
     let version = columns()
         .into_iter()
         .filter(|column| column.name == VERSION_COLUMN);
+    let mut found = SCHEMA_VERSION;
     for column in version.chain(columns()) {
-        if !present.contains(column.name) {
+        if column.since <= found && !present.contains(column.name) {
             return Err(Error::NoColumn {
                 path: path.to_owned(),
                 column: column.name.to_owned(),
@@ -77,11 +78,12 @@ fn checked_frame(path: &Path, bytes: &[u8]) -> Result<DataFrame, Error> {
         }
         if column.name == VERSION_COLUMN {
             let read = parquet::decode(bytes, Some(vec![VERSION_COLUMN.to_owned()]));
-            check_version(path, &read.map_err(parquet)?)?;
+            found = check_version(path, &read.map_err(parquet)?)?;
         }
     }
     let frame = parquet::decode(bytes, None).map_err(parquet)?;
-    for column in columns() {
+    let of_version = |column: &Column| column.since <= found;
+    for column in columns().into_iter().filter(of_version) {
         let found = frame.column(column.name).map_err(parquet)?;
         if *found.dtype() != column.dtype {
             return Err(Error::ColumnType {
@@ -102,25 +104,31 @@ fn checked_frame(path: &Path, bytes: &[u8]) -> Result<DataFrame, Error> {
     Ok(frame)
 }
 
-fn check_version(path: &Path, frame: &DataFrame) -> Result<(), Error> {
+/// The version of all rows.
+fn check_version(path: &Path, frame: &DataFrame) -> Result<u32, Error> {
     let parquet = |source| Error::Parquet {
         path: path.to_owned(),
         source,
     };
     let versions = frame.column(VERSION_COLUMN).map_err(parquet)?;
     let versions = versions.cast(&DataType::UInt64).map_err(parquet)?;
-    let wrong = versions
+    let mut all = versions
         .u64()
         .map_err(parquet)?
         .iter()
-        .map(Option::unwrap_or_default)
-        .find(|&version| version != u64::from(SCHEMA_VERSION));
-    wrong.map_or(Ok(()), |found| {
-        Err(Error::SchemaVersion {
+        .map(Option::unwrap_or_default);
+    let first = all.next().unwrap_or(u64::from(SCHEMA_VERSION));
+    let known = u64::from(OLDEST)..=u64::from(SCHEMA_VERSION);
+    let wrong = std::iter::once(first)
+        .chain(all)
+        .find(|version| *version != first || !known.contains(version));
+    match wrong {
+        Some(found) => Err(Error::SchemaVersion {
             path: path.to_owned(),
             found,
-        })
-    })
+        }),
+        None => Ok(first as u32),
+    }
 }
 
 /// The columns of a checked frame, for access by row.
@@ -137,6 +145,7 @@ struct Rows {
     value: Vec<f32>,
     outcome: Vec<Option<f32>>,
     terminal: Vec<bool>,
+    agreement: Option<Vec<Option<f32>>>,
     log_sum_exp: Vec<f32>,
     child_tokens: Lists<u32>,
     child_log_probs: Lists<f32>,
@@ -146,11 +155,13 @@ struct Rows {
     simulations: Vec<Option<u32>>,
     memo_hits: Vec<Option<u32>>,
     solved_greedily: Vec<Option<bool>>,
+    source: Option<Vec<Option<String>>>,
     failure: Vec<Option<String>>,
 }
 
 impl Rows {
     fn of(frame: &DataFrame) -> PolarsResult<Self> {
+        let has = |name: &str| frame.column(name).is_ok();
         let u32s = |name| PolarsResult::Ok(frame.column(name)?.u32()?.iter().collect::<Vec<_>>());
         let u64s = |name| PolarsResult::Ok(frame.column(name)?.u64()?.iter().collect::<Vec<_>>());
         let f32s = |name| PolarsResult::Ok(frame.column(name)?.f32()?.iter().collect::<Vec<_>>());
@@ -173,6 +184,7 @@ impl Rows {
             value: present(f32s("value")?),
             outcome: f32s("outcome")?,
             terminal: present(bools("terminal")?),
+            agreement: has("agreement").then(|| f32s("agreement")).transpose()?,
             log_sum_exp: present(f32s("log_sum_exp")?),
             child_tokens: Lists::u32s(frame, "child_tokens")?,
             child_log_probs: Lists::f32s(frame, "child_log_probs")?,
@@ -182,6 +194,7 @@ impl Rows {
             simulations: u32s("simulations")?,
             memo_hits: u32s("memo_hits")?,
             solved_greedily: bools("solved_greedily")?,
+            source: has("source").then(|| strings("source")).transpose()?,
             failure: strings("failure")?,
         })
     }
@@ -198,6 +211,10 @@ impl Rows {
             simulations: self.simulations[row].unwrap_or_default(),
             memo_hits: self.memo_hits[row].unwrap_or_default(),
             solved_greedily: self.solved_greedily[row],
+            imagined: self
+                .source
+                .as_ref()
+                .is_some_and(|of| of[row].as_deref() == Some(IMAGINED)),
             failure: self.failure[row].clone(),
             nodes: Vec::new(),
         }
@@ -212,6 +229,7 @@ impl Rows {
             value: self.value[row],
             outcome: self.outcome[row],
             terminal: self.terminal[row],
+            agreement: self.agreement.as_ref().and_then(|of| of[row]),
             log_sum_exp: self.log_sum_exp[row],
             child_tokens: self.child_tokens.get(row),
             child_log_probs: self.child_log_probs.get(row),
@@ -267,4 +285,32 @@ fn flattened(frame: &DataFrame, name: &str) -> PolarsResult<(Vec<usize>, Series)
             .collect();
     }
     Ok((offsets, column.get_inner().rechunk()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode::frame;
+    use super::*;
+
+    #[test]
+    fn a_shard_of_the_version_before_is_read() {
+        let mut tree = TreeRecord::failed(4, 2, "too long".into());
+        tree.nodes[0].agreement = Some(0.5);
+        tree.imagined = true;
+        let now = frame(std::slice::from_ref(&tree)).unwrap();
+        let bytes = |mut frame: DataFrame| parquet::encode(&mut frame).unwrap();
+        let path = Path::new("shard");
+        assert_eq!(trees(path, &bytes(now.clone())).unwrap(), [tree.clone()]);
+
+        let mut before = now.drop("agreement").unwrap().drop("source").unwrap();
+        let version = Series::new(VERSION_COLUMN.into(), [OLDEST]);
+        before.with_column(version.into_column()).unwrap();
+        tree.nodes[0].agreement = None;
+        tree.imagined = false;
+        assert_eq!(trees(path, &bytes(before)).unwrap(), [tree]);
+
+        let lacking = now.drop("source").unwrap();
+        let error = trees(path, &bytes(lacking)).unwrap_err().to_string();
+        assert!(error.contains("no column `source`"), "{error}");
+    }
 }

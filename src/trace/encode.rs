@@ -3,6 +3,7 @@
 use polars::prelude::*;
 
 use super::parquet::list_column;
+use super::schema::IMAGINED;
 use super::{NodeRecord, SCHEMA_VERSION, TreeRecord};
 
 /// Every node with its tree and its index.
@@ -31,6 +32,7 @@ pub(super) fn frame(trees: &[TreeRecord]) -> PolarsResult<DataFrame> {
         column(&rows, "value", |row| row.2.value),
         column(&rows, "outcome", |row| row.2.outcome),
         column(&rows, "terminal", |row| row.2.terminal),
+        column(&rows, "agreement", |row| row.2.agreement),
         column(&rows, "log_sum_exp", |row| row.2.log_sum_exp),
         lists::<UInt32Type>(&rows, "child_tokens", |row| Some(&row.2.child_tokens)),
         lists::<Float32Type>(&rows, "child_log_probs", |row| Some(&row.2.child_log_probs)),
@@ -44,11 +46,17 @@ pub(super) fn frame(trees: &[TreeRecord]) -> PolarsResult<DataFrame> {
         column(&rows, "solved_greedily", |row| {
             root(row).and_then(|t| t.solved_greedily)
         }),
+        column(&rows, "source", |row| root(row).map(source)),
         column(&rows, "failure", |row| {
             root(row).and_then(|t| t.failure.as_deref())
         }),
     ];
     DataFrame::new(rows.len(), columns)
+}
+
+/// Where the question of a tree is from.
+fn source(tree: &TreeRecord) -> &'static str {
+    if tree.imagined { IMAGINED } else { "train" }
 }
 
 /// The tree, on the row of its root.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use polars::prelude::PolarsError;
 
+use super::schema::OLDEST;
 use super::{SCHEMA_VERSION, fs};
 
 /// Traces or a table could not be written or read.
@@ -45,8 +46,8 @@ pub enum Error {
 
     /// A version of the schema that this program does not know.
     #[error(
-        "{path} has traces of schema version {found} and this program reads version \
-         {SCHEMA_VERSION}; use the version of tokenzero that wrote them, or collect again"
+        "{path} has traces of schema version {found} and this program reads versions \
+         {OLDEST} to {SCHEMA_VERSION}; use the version of tokenzero that wrote them, or collect again"
     )]
     SchemaVersion { path: PathBuf, found: u64 },
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::schema::OLDEST;
 use super::shard::{ShardEntry, read_checked};
 use super::{Error, SCHEMA_VERSION, TreeRecord, fs};
 
@@ -104,7 +105,7 @@ impl Manifest {
         let found = serde_json::from_str::<Version>(&text)
             .map_err(manifest)?
             .schema_version;
-        if found != u64::from(SCHEMA_VERSION) {
+        if !(u64::from(OLDEST)..=u64::from(SCHEMA_VERSION)).contains(&found) {
             return Err(Error::SchemaVersion { path, found });
         }
         serde_json::from_str(&text).map(Some).map_err(manifest)

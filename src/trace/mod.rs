@@ -7,7 +7,9 @@
 //! Equal trees give equal bytes. Any Parquet reader opens a shard
 //! (`polars.read_parquet("traces/*.parquet")`).
 //!
-//! # Columns, schema version 2
+//! # Columns, schema version 4
+//!
+//! Version 3, without `agreement` and `source`, is read too.
 //!
 //! The rows of a tree are contiguous and in node order; a parent comes before its
 //! children. "Root row" columns are null on all other rows.
@@ -25,8 +27,9 @@
 //! | `visits` | u32 | simulations that passed through the node |
 //! | `return_sum` | f64 | sum of the leaf values that these backed up, each in \[-1, 1\] |
 //! | `value` | f32 | the value head's estimate, in \[-1, 1\] |
-//! | `outcome` | f32, nullable | return of the greedy rollout through the node, if known |
+//! | `outcome` | f32, nullable | return of the greedy rollout through the node, in \[-1, 1\], if known |
 //! | `terminal` | bool | the state has ended: a stop token or the length limit |
+//! | `agreement` | f32, nullable | share of the texts drawn from the middle of this one that ended right |
 //! | `log_sum_exp` | f32 | of the logits over the whole vocabulary |
 //! | `child_tokens` | list of u32 | the top-k continuations, most probable first; empty if not expanded |
 //! | `child_log_probs` | list of f32 | their log-probabilities over the whole vocabulary |
@@ -36,6 +39,7 @@
 //! | `simulations` | u32, root row | simulations that ran |
 //! | `memo_hits` | u32, root row | those of them that needed no forward pass |
 //! | `solved_greedily` | bool, root row, nullable | whether greedy decoding answers correctly, if tried |
+//! | `source` | string, root row | `train`, or `imagined` where the policy wrote the question |
 //! | `failure` | string, root row, nullable | why the question could not be searched |
 
 mod decode;

@@ -23,6 +23,8 @@ pub struct TreeRecord {
     pub memo_hits: u32,
     /// Whether greedy decoding answers the question correctly, where it was tried.
     pub solved_greedily: Option<bool>,
+    /// Whether the policy wrote the question itself.
+    pub imagined: bool,
     /// Why the question could not be searched; the tree is then its root alone.
     pub failure: Option<String>,
     /// `nodes[0]` is the root; a parent comes before its children.
@@ -44,10 +46,13 @@ pub struct NodeRecord {
     pub return_sum: f64,
     /// The value head's estimate, in [-1, 1].
     pub value: f32,
-    /// Return of the greedy rollout through this node, if known: 1 or -1.
+    /// Return of the greedy rollout through this node, if known, in [-1, 1].
     pub outcome: Option<f32>,
     /// The state has ended.
     pub terminal: bool,
+    /// Of the texts drawn from the middle of the one that ends here, the share that ended right, where
+    /// any were drawn.
+    pub agreement: Option<f32>,
     /// Log-sum-exp of the logits over the whole vocabulary.
     pub log_sum_exp: f32,
     /// The top-k continuations, most probable first.

@@ -4,7 +4,13 @@ use polars::prelude::DataType;
 
 /// Version of the columns of a shard and of the manifest. Any change to either
 /// raises it.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
+
+/// The oldest version that can be read.
+pub(super) const OLDEST: u32 = 3;
+
+/// What `source` holds where the policy wrote the question.
+pub(super) const IMAGINED: &str = "imagined";
 
 /// Name of the column that is checked before any other.
 pub(super) const VERSION_COLUMN: &str = "schema_version";
@@ -14,6 +20,8 @@ pub(super) struct Column {
     pub name: &'static str,
     pub dtype: DataType,
     pub nullable: bool,
+    /// The version that brought it.
+    pub since: u32,
 }
 
 /// All columns of a shard.
@@ -34,6 +42,7 @@ pub(super) fn columns() -> Vec<Column> {
         ("value", Float32, false),
         ("outcome", Float32, true),
         ("terminal", Boolean, false),
+        ("agreement", Float32, true),
         ("log_sum_exp", Float32, false),
         ("child_tokens", list(UInt32), false),
         ("child_log_probs", list(Float32), false),
@@ -43,12 +52,17 @@ pub(super) fn columns() -> Vec<Column> {
         ("simulations", UInt32, true),
         ("memo_hits", UInt32, true),
         ("solved_greedily", Boolean, true),
+        ("source", String, true),
         ("failure", String, true),
     ]
     .map(|(name, dtype, nullable)| Column {
         name,
         dtype,
         nullable,
+        since: match name {
+            "agreement" | "source" => 4,
+            _ => OLDEST,
+        },
     })
     .into()
 }

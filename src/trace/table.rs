@@ -62,6 +62,60 @@ pub fn column_names(path: &Path) -> Result<Vec<String>, Error> {
     Ok(schema.iter_names().map(ToString::to_string).collect())
 }
 
+/// A column of lists of texts of a Parquet file: one list a row.
+///
+/// # Errors
+///
+/// As [`read_text_columns`], and a column of anything else.
+pub fn read_text_lists(path: &Path, column: &str) -> Result<Vec<Vec<String>>, Error> {
+    let parquet = |source| Error::Parquet {
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = std::fs::read(path).map_err(fs::Error::at("read", path))?;
+    let schema = parquet::schema(&bytes).map_err(parquet)?;
+    let field = schema.get(column).ok_or_else(|| Error::NoColumn {
+        path: path.to_owned(),
+        column: column.to_owned(),
+        present: parquet::column_names(&schema),
+    })?;
+    use ArrowDataType::{LargeList, LargeUtf8, List, Utf8, Utf8View};
+    let (List(inner) | LargeList(inner)) = &field.dtype else {
+        return Err(not_texts(path, column, &field.dtype));
+    };
+    if !matches!(inner.dtype, Utf8 | LargeUtf8 | Utf8View) {
+        return Err(not_texts(path, column, &field.dtype));
+    }
+    let frame = parquet::decode(&bytes, Some(vec![column.to_owned()])).map_err(parquet)?;
+    let lists = frame.column(column).map_err(parquet)?;
+    let lists = lists.list().map_err(parquet)?.rechunk().into_owned();
+    let inner = lists.get_inner().rechunk();
+    let texts = inner.str().map_err(parquet)?;
+    let missing = |row| Error::Null {
+        path: path.to_owned(),
+        column: column.to_owned(),
+        row,
+    };
+    let mut rows = Vec::with_capacity(lists.len());
+    for array in lists.downcast_iter() {
+        for (row, place) in array.offsets().as_slice().windows(2).enumerate() {
+            let of = |at: i64| texts.get(at as usize).map(str::to_owned);
+            let list: Option<Vec<String>> = (place[0]..place[1]).map(of).collect();
+            rows.push(list.ok_or_else(|| missing(row))?);
+        }
+    }
+    Ok(rows)
+}
+
+fn not_texts(path: &Path, column: &str, found: &ArrowDataType) -> Error {
+    Error::ColumnType {
+        path: path.to_owned(),
+        column: column.to_owned(),
+        expected: "lists of text".to_owned(),
+        found: format!("{found:?}"),
+    }
+}
+
 /// The types that [`read_text_columns`] writes out.
 fn has_text(dtype: &ArrowDataType) -> bool {
     use ArrowDataType::{
@@ -132,6 +186,13 @@ impl Table {
     pub fn column_list_u32(self, name: &str, values: Vec<impl AsRef<[u32]>>) -> Self {
         let lists = values.iter().map(|list| Some(list.as_ref()));
         self.push(list_column::<UInt32Type>(name, lists))
+    }
+
+    /// Adds a column of lists of text.
+    pub fn column_list_str(self, name: &str, values: &[Vec<String>]) -> Self {
+        let texts = values.iter().map(|list| Series::new("".into(), list));
+        let lists: ListChunked = texts.map(Some).collect();
+        self.push(lists.with_name(name.into()).into_column())
     }
 
     /// Writes the columns, complete or not at all. Equal tables give equal bytes.

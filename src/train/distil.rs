@@ -5,6 +5,7 @@ use super::compared;
 use super::example::{Aim, PolicyExample};
 use super::from_traces::{Text, children, texts};
 use super::pull::Pull;
+use super::sound::Sieve;
 use crate::trace::{NodeRecord, TreeRecord};
 use crate::tree::improved::{Scale, Tried, completed_policy, visit_policy};
 use serde::{Deserialize, Serialize};
@@ -159,7 +160,13 @@ impl Params {
 
     /// Examples of `trees`: texts whose nodes teach, at most `limit` right ones of a tree (0 for all)
     /// and as many others; each node teaches in the first of its texts.
-    pub(super) fn examples(&self, trees: &[TreeRecord], limit: usize) -> Vec<PolicyExample> {
+    /// A right text that is not sound counts as another.
+    pub(super) fn examples(
+        &self,
+        trees: &[TreeRecord],
+        limit: usize,
+        sieve: &mut Sieve<'_>,
+    ) -> Vec<PolicyExample> {
         let mut examples = Vec::new();
         for tree in trees {
             match self.teach {
@@ -181,21 +188,23 @@ impl Params {
             let targets: Vec<Option<Vec<f64>>> = (0..tree.nodes.len())
                 .map(|index| self.target(tree, &children, index))
                 .collect();
-            let mut all = texts(tree);
+            let mut all: Vec<(bool, Text)> = texts(tree)
+                .into_iter()
+                .map(|text| (text.outcome > 0.0 && sieve.passes(tree, &text), text))
+                .collect();
             // Stable: texts of equal probability keep the order of the tree.
-            all.sort_by(|a, b| {
-                let right = (b.outcome > 0.0).cmp(&(a.outcome > 0.0));
+            all.sort_by(|(a_right, a), (b_right, b)| {
+                let right = b_right.cmp(a_right);
                 right.then(b.log_prob.total_cmp(&a.log_prob))
             });
             let mut taught = vec![false; tree.nodes.len()];
             let (mut rights, mut others) = (0, 0);
-            for text in &all {
-                let right = text.outcome > 0.0;
-                let count = if right { &mut rights } else { &mut others };
+            for (right, text) in &all {
+                let count = if *right { &mut rights } else { &mut others };
                 if limit > 0 && *count >= limit {
                     continue;
                 }
-                if let Some(example) = lesson(tree, text, &targets, &mut taught) {
+                if let Some(example) = lesson(tree, text, *right, &targets, &mut taught) {
                     *count += 1;
                     examples.push(example);
                 }
@@ -210,6 +219,7 @@ impl Params {
 fn lesson(
     tree: &TreeRecord,
     text: &Text,
+    right: bool,
     targets: &[Option<Vec<f64>>],
     taught: &mut [bool],
 ) -> Option<PolicyExample> {
@@ -237,7 +247,7 @@ fn lesson(
                         }),
                 );
             }
-            None if text.outcome > 0.0 => aims.push(Aim {
+            None if right => aims.push(Aim {
                 position,
                 token: next,
                 share: 1.0,
@@ -258,7 +268,9 @@ fn lesson(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Tokenizer;
     use crate::train::from_traces::tests::node;
+    use std::path::Path;
 
     /// Below the root `5` won 3 of 3 and `6` lost 4 of 4, though it was thought more probable.
     fn tree() -> TreeRecord {
@@ -285,6 +297,18 @@ mod tests {
         }
     }
 
+    /// The examples of one tree, nothing asked of its solutions.
+    fn examples(params: &Params, tree: TreeRecord) -> Vec<PolicyExample> {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/countdown-tiny");
+        let tokenizer = Tokenizer::load(Path::new(dir)).unwrap();
+        let mut sieve = Sieve {
+            params: Default::default(),
+            tokenizer: &tokenizer,
+            left_out: Default::default(),
+        };
+        params.examples(&[tree], 0, &mut sieve)
+    }
+
     fn params(teach: Teach) -> Params {
         Params {
             teach,
@@ -295,7 +319,7 @@ mod tests {
     #[test]
     fn visits_teach_where_they_were_made_and_solutions_elsewhere() {
         let visits = Teach::Visits { temperature: 1.0 };
-        let examples = params(visits).examples(&[tree()], 0);
+        let examples = examples(&params(visits), tree());
         assert_eq!(
             examples.len(),
             1,
@@ -314,7 +338,7 @@ mod tests {
         let teach = Teach::CompletedQ {
             scale: Scale::default(),
         };
-        let examples = params(teach).examples(&[tree()], 0);
+        let examples = examples(&params(teach), tree());
         let aims = &examples[0].aims;
         assert!(aims[0].token == 6 && aims[0].share < 0.02, "{aims:?}");
         let at_root: f32 = aims
@@ -332,7 +356,7 @@ mod tests {
         same.nodes[2].visits = 3;
         same.nodes[0].visits = 11;
         let visits = Teach::Visits { temperature: 1.0 };
-        let examples = params(visits).examples(&[same], 0);
+        let examples = examples(&params(visits), same);
         let aims: Vec<(u32, u32)> = examples[0]
             .aims
             .iter()

@@ -3,6 +3,8 @@
 
 use super::distil;
 use super::example::{PolicyExample, ValueExample};
+use super::sound::{self, LeftOut, Sieve};
+use crate::model::Tokenizer;
 use crate::trace::{NodeRecord, TreeRecord};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -20,6 +22,8 @@ pub struct Params {
     /// all. With few possible answers many a text is right by luck, the most probable one least.
     /// Default 1.
     pub solutions: usize,
+    /// What a right solution must be beyond right.
+    pub sound: sound::Params,
     /// What the policy learns of a tree.
     pub policy: distil::Params,
     /// Iterations whose traces are learned from, the latest ones; 0 takes all. Default 0.
@@ -31,6 +35,7 @@ impl Default for Params {
         Params {
             trajectories: 8,
             solutions: 1,
+            sound: sound::Params::default(),
             policy: distil::Params::default(),
             window: 0,
         }
@@ -80,16 +85,27 @@ pub fn value_examples(trees: &[TreeRecord], params: &Params, seed: u64) -> Vec<V
 }
 
 /// What the policy learns of `trees`: the right solutions, those of a question sharing a weight of 1,
-/// or what `params.policy` says instead.
-pub fn policy_examples(trees: &[TreeRecord], params: &Params) -> Vec<PolicyExample> {
+/// or what `params.policy` says instead; and how many right solutions were not sound enough. `tokenizer` is
+/// that of the trees.
+pub fn policy_examples(
+    trees: &[TreeRecord],
+    params: &Params,
+    tokenizer: &Tokenizer,
+) -> (Vec<PolicyExample>, LeftOut) {
+    let mut sieve = Sieve {
+        params: params.sound,
+        tokenizer,
+        left_out: LeftOut::default(),
+    };
     if params.policy.teach != distil::Teach::Solutions {
-        return params.policy.examples(trees, params.solutions);
+        let examples = params.policy.examples(trees, params.solutions, &mut sieve);
+        return (examples, sieve.left_out);
     }
     let mut examples = Vec::new();
     for tree in trees {
         let mut right: Vec<Text> = texts(tree)
             .into_iter()
-            .filter(|text| text.outcome > 0.0)
+            .filter(|text| text.outcome > 0.0 && sieve.passes(tree, text))
             .collect();
         // Stable: texts of equal probability keep the order of the tree.
         right.sort_by(|a, b| b.log_prob.total_cmp(&a.log_prob));
@@ -109,7 +125,7 @@ pub fn policy_examples(trees: &[TreeRecord], params: &Params) -> Vec<PolicyExamp
             });
         }
     }
-    examples
+    (examples, sieve.left_out)
 }
 
 /// At most `limit` texts of a tree, half of them right where there are enough of both.
@@ -246,6 +262,11 @@ pub(super) mod tests {
         }
     }
 
+    fn tokenizer() -> Tokenizer {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/countdown-tiny");
+        Tokenizer::load(std::path::Path::new(dir)).unwrap()
+    }
+
     fn all() -> Params {
         Params {
             trajectories: 0,
@@ -270,14 +291,18 @@ pub(super) mod tests {
 
     #[test]
     fn right_solutions_are_imitated_with_their_stop_token() {
-        let examples = policy_examples(&[tree()], &all());
+        let tokenizer = tokenizer();
+        let (examples, _) = policy_examples(&[tree()], &all(), &tokenizer);
         assert_eq!(examples.len(), 1);
         assert_eq!(examples[0].tokens, [1, 2, 3, 5, 0]);
         assert_eq!((examples[0].first, examples[0].weight), (3, 1.0));
         let mut generated = tree();
         generated.root_depth = 1;
         // What was generated before the search is part of the solution.
-        assert_eq!(policy_examples(&[generated], &all())[0].first, 2);
+        assert_eq!(
+            policy_examples(&[generated], &all(), &tokenizer).0[0].first,
+            2
+        );
     }
 
     #[test]

@@ -44,6 +44,7 @@ mod report;
 pub mod schedule;
 mod siblings;
 mod silent;
+pub mod sound;
 mod trie;
 
 pub use assess::{assess, values};

@@ -106,6 +106,22 @@ impl Task for Arithmetic {
         Prompt::line(question)
     }
 
+    fn imagine(&self, examples: &[&str]) -> Option<Prompt> {
+        Some(Prompt::another_line(examples))
+    }
+
+    /// The first line, which must have a number in it and ask.
+    fn imagined(&self, completion: &str, finished: bool) -> Option<String> {
+        let line = match completion.trim_start().split_once('\n') {
+            Some((line, _)) => line,
+            None if finished => completion,
+            None => return None,
+        };
+        let line = line.trim();
+        let asks = line.ends_with('?') && line.contains(|c: char| c.is_ascii_digit());
+        asks.then(|| line.to_owned())
+    }
+
     fn grade(&self, _question: &str, gold: &str, completion: &str) -> Grade {
         let parsed = self.answer(completion);
         Grade {

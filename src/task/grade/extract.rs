@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 /// How much is read behind a marker. Bytes.
 const SEGMENT: usize = 256;
 /// How many markers of a form are tried, from the end.
-const CANDIDATES: usize = 64;
+pub(super) const CANDIDATES: usize = 64;
 
 /// What stands at a place where an answer is expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,11 +40,11 @@ macro_rules! pattern {
     };
 }
 
-static ANSWER_COLON: LazyLock<Regex> =
+pub(super) static ANSWER_COLON: LazyLock<Regex> =
     pattern!(r"(?im)(?:^[ \t>*_]*a|\banswer)[*_]{0,3}[ \t]*:[*_]{0,3}");
-static ANSWER_IS: LazyLock<Regex> =
+pub(super) static ANSWER_IS: LazyLock<Regex> =
     pattern!(r"(?i)\banswer[*_]{0,3}\s+(?:is|equals|would\s+be|=)\b?[*_]{0,3}\s*:?");
-static NEXT_QUESTION: LazyLock<Regex> = pattern!(r"\n\s*(?:Question|Q)\s*:");
+pub(super) static NEXT_QUESTION: LazyLock<Regex> = pattern!(r"\n\s*(?:Question|Q)\s*:");
 /// Words that may stand before the number.
 static LEAD_WORD: LazyLock<Regex> = pattern!(
     r"(?i)^(?:approximately|about|around|roughly|exactly|only|usd|eur|gbp|inr|rs\.?|us)\s*"
@@ -68,7 +68,7 @@ fn capped(text: &str) -> &str {
 }
 
 /// The rest of the line, capped.
-fn line(text: &str) -> &str {
+pub(super) fn line(text: &str) -> &str {
     let text = capped(text);
     text.split('\n').next().unwrap_or(text)
 }
@@ -160,7 +160,7 @@ fn boxed(text: &str) -> Reading {
 }
 
 /// The content of the braces that `text` starts with; none where they do not close.
-fn braces(text: &str) -> Option<&str> {
+pub(super) fn braces(text: &str) -> Option<&str> {
     let mut open = 0usize;
     for (at, c) in text.char_indices() {
         match c {

@@ -7,7 +7,7 @@ const MAX_DEPTH: usize = 8;
 /// Plain text for a piece of LaTeX or Markdown: `\frac{1}{2}` becomes `1/2`, `\text{ kg}` its
 /// content, `1{,}000` becomes `1,000`, bold marks go. Commands that change a value (`\sqrt`,
 /// `\pi`) stay, with their backslash, so that no number can be read across them.
-pub(super) fn plain(text: &str) -> String {
+pub(in crate::task) fn plain(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
     Cleaner {

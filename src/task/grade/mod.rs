@@ -1,4 +1,5 @@
-//! Numeric answers: found in a finished text, compared as exact rational numbers.
+//! Answers: found in a finished text, compared exactly. What is said here is of numbers;
+//! [`Answers`] names the other kinds.
 //!
 //! The answer is taken from the first of these forms that the text has, and within a form from
 //! its last occurrence:
@@ -18,9 +19,16 @@
 //!
 //! Reading never fails and takes time linear in the text; a text without an answer has none.
 
+mod answers;
+pub(super) mod choice;
+mod expression;
 mod extract;
 mod latex;
 mod number;
+mod stated;
+
+pub use answers::Answers;
+pub(super) use latex::plain;
 
 use super::Grade;
 use num_bigint::BigInt;
@@ -79,8 +87,13 @@ impl fmt::Display for Gold {
 
 /// The final answer of a completion; see the [module](self) for where it is looked for.
 pub fn answer(completion: &str) -> Option<Gold> {
+    extract::final_answer(end(completion)).map(Gold)
+}
+
+/// The part of a completion that is read.
+fn end(completion: &str) -> &str {
     let from = completion.ceil_char_boundary(completion.len().saturating_sub(MAX_TEXT));
-    extract::final_answer(&completion[from..]).map(Gold)
+    &completion[from..]
 }
 
 /// Grades a completion against a gold answer. A gold answer that is no number matches nothing.

@@ -44,7 +44,7 @@ fn char_at(text: &[char], at: usize) -> Option<char> {
 }
 
 /// The value of a character such as `½`.
-fn vulgar(c: char) -> Option<(u32, u32)> {
+pub(super) fn vulgar(c: char) -> Option<(u32, u32)> {
     Some(match c {
         '½' => (1, 2),
         '⅓' => (1, 3),

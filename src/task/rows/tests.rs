@@ -220,3 +220,204 @@ fn shards_are_found_in_order() {
     assert!(split_files(&main, "test").unwrap()[0].ends_with("test-0.parquet"));
     assert!(split_files(folder.path(), "dev").unwrap().is_empty());
 }
+
+fn choice(path: &Path, choices: &[&str]) -> Params {
+    Params {
+        answers: Answers::Choice,
+        choices: choices.iter().map(|&name| name.to_owned()).collect(),
+        ..params(path, 1)
+    }
+}
+
+#[test]
+fn options_come_from_a_list_from_columns_or_from_the_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("train.jsonl");
+    let list = r#"{"question": "Capital?", "answer": "B", "choices": ["London", "Paris"]}"#;
+    let by_text = r#"{"question": "Sum?", "answer": "4", "choices": [3, 4, 5]}"#;
+    write(&file, format!("{list}\n{by_text}\n")).unwrap();
+    let task = open(&choice(&file, &["choices"])).unwrap();
+    let train = &task.train(0..1).unwrap()[0];
+    assert_eq!(train.question, "Capital?\nA. London\nB. Paris");
+    assert_eq!((&*train.gold, &*task.dev(1).unwrap()[0].gold), ("B", "B"));
+    let prompt = task.prompt(&train.question);
+    assert!(prompt.messages[0].content.contains("Answer: <letter>"));
+    for (completion, right) in [
+        ("Answer: B", true),
+        ("The answer is Paris.", true),
+        ("\\boxed{A}", false),
+        ("Answer: 7", false),
+    ] {
+        let grade = task.grade(&train.question, "B", completion);
+        assert_eq!(grade.correct, right, "{completion}");
+    }
+
+    let columns = r#"{"question": "Capital?", "answer": "Paris", "A": "London", "B": "Paris"}"#;
+    let other = columns.replace("Capital", "City");
+    write(&file, format!("{columns}\n{other}\n")).unwrap();
+    let task = open(&choice(&file, &["A", "B"])).unwrap();
+    assert_eq!(task.train(0..1).unwrap()[0].gold, "B");
+
+    let inside = r#"{"question": "Capital? (A) London (B) Paris", "answer": "(B)"}"#;
+    let other = inside.replace("Capital", "City");
+    write(&file, format!("{inside}\n{other}\n")).unwrap();
+    assert_eq!(
+        open(&choice(&file, &[])).unwrap().train(0..1).unwrap()[0].gold,
+        "B"
+    );
+}
+
+#[test]
+fn bad_options_name_row_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("train.jsonl");
+    let good = r#"{"question": "q", "answer": "B", "choices": ["x", "y"], "A": "x", "B": "y"}"#;
+    for (line, choices, parts) in [
+        (
+            r#"{"question": "r", "answer": "C", "choices": ["x", "y"]}"#,
+            &["choices"][..],
+            &["\"C\"", "letter of an option"][..],
+        ),
+        (
+            r#"{"question": "r", "answer": "A", "choices": ["x"]}"#,
+            &["choices"],
+            &["1 options", "2 to 10"],
+        ),
+        (
+            r#"{"question": "r", "answer": "A", "choices": ["x", " "]}"#,
+            &["choices"],
+            &["option 2", "\"choices\"", "is empty"],
+        ),
+        (
+            r#"{"question": "r", "answer": "A", "choices": "x"}"#,
+            &["choices"],
+            &["not a list", "JSON list"],
+        ),
+        (
+            r#"{"question": "r", "answer": "A"}"#,
+            &["choices"],
+            &["no field \"choices\"", "task.choices"],
+        ),
+        (
+            r#"{"question": "r", "answer": "A", "A": "x", "B": ""}"#,
+            &["A", "B"],
+            &["column \"B\" is empty"],
+        ),
+        (
+            r#"{"question": "r", "answer": "A", "A": "x"}"#,
+            &["A", "B"],
+            &["no field \"B\""],
+        ),
+    ] {
+        write(&file, format!("{good}\n{line}\n")).unwrap();
+        let message = message(&choice(&file, choices));
+        for part in [&["train.jsonl, row 2"], parts].concat() {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+    let numbers = Params {
+        answers: Answers::Number,
+        ..choice(&file, &["choices"])
+    };
+    assert!(message(&numbers).contains("task.answers to \"choice\""));
+    let generated = Params {
+        kind: Kind::Countdown,
+        path: None,
+        answers: Answers::Expression,
+        ..params(&file, 1)
+    };
+    assert!(message(&generated).contains("task.answers is set"));
+}
+
+#[test]
+fn ids_are_kept_and_a_dev_file_is_the_dev_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |id: &str, question: &str| {
+        format!(r#"{{"name": {id}, "question": "{question}", "answer": "x+1"}}"#) + "\n"
+    };
+    write(
+        folder.path().join("train.jsonl"),
+        row("70", "a") + &row("\"b-7\"", "b") + &row("\"c\"", "held"),
+    )
+    .unwrap();
+    write(
+        folder.path().join("dev.jsonl"),
+        row("1", "held") + &row("2", "dev alone"),
+    )
+    .unwrap();
+    let named = Params {
+        id: Some("name".into()),
+        answers: Answers::Expression,
+        ..params(folder.path(), 500)
+    };
+    let task = open(&named).unwrap();
+    let train = task.train(0..9).unwrap();
+    let ids: Vec<u64> = train.iter().map(|problem| problem.id).collect();
+    assert_eq!(
+        ids,
+        [70, stable_hash("b-7")],
+        "the question of the dev file is held out"
+    );
+    assert_eq!(task.dev(1).unwrap(), [Problem::new(1, "held", "x+1")]);
+    assert_eq!(task.dev(9).unwrap().len(), 2);
+    assert!(task.grade("a", "x+1", "\\boxed{1+x}").correct);
+
+    write(folder.path().join("test.jsonl"), row("1", "dev alone")).unwrap();
+    assert!(
+        message(&named).contains("dev.jsonl, row 2"),
+        "a test question in the dev split"
+    );
+    std::fs::remove_file(folder.path().join("test.jsonl")).unwrap();
+    write(
+        folder.path().join("train.jsonl"),
+        row("70", "a") + &row("70", "b"),
+    )
+    .unwrap();
+    let twice = message(&named);
+    assert!(
+        twice.contains("row 2") && twice.contains("\"name\"") && twice.contains("row 1 holds too"),
+        "{twice}"
+    );
+}
+
+#[test]
+fn parquet_has_lists_of_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("train.parquet");
+    let lists = [
+        vec!["x".to_owned(), "y".into()],
+        vec!["x".into(), "y".into(), "z".into()],
+    ];
+    let table = || {
+        crate::trace::table::Table::new()
+            .column_str("question", vec!["q", "r"])
+            .column_str("answer", vec!["B", "z"])
+            .column_str("A", vec!["x", "z"])
+            .column_str("B", vec!["y", "w"])
+            .column_u64("key", vec![5, 9])
+    };
+    table()
+        .column_list_str("choices", &lists)
+        .write(&file)
+        .unwrap();
+    let task = open(&Params {
+        id: Some("key".into()),
+        ..choice(&file, &["choices"])
+    })
+    .unwrap();
+    assert_eq!(
+        task.train(0..1).unwrap(),
+        [Problem::new(5, "q\nA. x\nB. y", "B")]
+    );
+    assert_eq!(
+        task.dev(1).unwrap(),
+        [Problem::new(9, "r\nA. x\nB. y\nC. z", "C")]
+    );
+    let task = open(&choice(&file, &["A", "B"])).unwrap();
+    assert_eq!(task.dev(1).unwrap()[0].gold, "A");
+    let wrong = message(&choice(&file, &["key"]));
+    assert!(
+        wrong.contains("lists of text") && wrong.contains("`key`"),
+        "{wrong}"
+    );
+}
