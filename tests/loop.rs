@@ -1,5 +1,8 @@
 //! Collection and the loop, on the bundled model.
 
+#[path = "loop/actions.rs"]
+mod actions;
+
 use std::path::Path;
 use std::sync::Arc;
 use tokenzero::collect::{self, Setting};
@@ -41,10 +44,7 @@ impl Bench {
     }
 
     fn policy(&self) -> Policy {
-        Policy {
-            engine: self.engine.handle(),
-            stop: self.tokenizer.stop_tokens().into(),
-        }
+        Policy::new(self.engine.handle(), &self.tokenizer)
     }
 
     fn collect(&self, params: &collect::Params) -> tempfile::TempDir {
@@ -205,7 +205,11 @@ fn guided_decoding_is_deterministic_and_honours_its_limits() {
                     .prompt(&prompt.plain, &prompt.messages)
                     .unwrap();
                 let policy = bench.policy();
-                let run = || runtime.block_on(policy.guided(&prompt, &params)).unwrap();
+                let run = || {
+                    runtime
+                        .block_on(policy.guided(&prompt, &params, 0))
+                        .unwrap()
+                };
                 let (a, b) = (run(), run());
                 assert_eq!(a, b);
                 assert!((1..=38).contains(&a.completion.tokens.len()));

@@ -173,17 +173,21 @@ async fn answer_all(
     for (index, prompt) in prompts.into_iter().enumerate() {
         let policy = policy.clone();
         let (max_new_tokens, simulations) = (args.max_new_tokens as usize, args.simulations);
+        let seed = crate::search::seed_of(args.seed, &[index as u64]);
         let choose = match args.temperature {
             0.0 => Choose::Greedy,
             temperature => Choose::Sample {
                 temperature,
                 top_p: args.top_p,
-                seed: crate::search::seed_of(args.seed, &[index as u64]),
+                seed,
             },
         };
         tasks.spawn(async move {
             let tokens = match simulations {
-                Some(simulations) => search(&policy, &prompt, simulations, max_new_tokens).await,
+                Some(simulations) => {
+                    let limits = (simulations, max_new_tokens);
+                    search(&policy, &prompt, limits, seed).await
+                }
                 None => decode(&policy, prompt, choose, max_new_tokens).await,
             };
             (index, tokens)
@@ -218,6 +222,7 @@ async fn decode(
             choose,
             max_new_tokens,
             stop: policy.stop.clone(),
+            until: None,
             record: false,
         }),
     };
@@ -227,14 +232,17 @@ async fn decode(
 async fn search(
     policy: &Policy,
     prompt: &[u32],
-    simulations: u32,
-    max_new_tokens: usize,
+    (simulations, max_new_tokens): (u32, usize),
+    seed: u64,
 ) -> Result<Vec<u32>> {
     let params = GuidedParams {
         simulations,
         max_new_tokens,
         ..GuidedParams::default()
     };
-    let guided = policy.guided(prompt, &params).await.into_diagnostic()?;
+    let guided = policy
+        .guided(prompt, &params, seed)
+        .await
+        .into_diagnostic()?;
     Ok(guided.completion.tokens)
 }

@@ -15,6 +15,16 @@ pub struct Request {
     pub generate: Option<Generate>,
 }
 
+/// A rule that ends a row: asked with the tokens generated so far, after each of them.
+#[derive(Clone)]
+pub struct Until(pub std::sync::Arc<dyn Fn(&[u32]) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Until {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Until")
+    }
+}
+
 /// Continuation of a row by the policy itself.
 #[derive(Debug, Clone)]
 pub struct Generate {
@@ -23,6 +33,8 @@ pub struct Generate {
     pub max_new_tokens: usize,
     /// Tokens that end the row.
     pub stop: std::sync::Arc<[u32]>,
+    /// A further end of the row, that of a step for one; it finishes as [`Finish::Length`].
+    pub until: Option<Until>,
     /// Whether an [`Output`] is kept for every position, not only for the last.
     pub record: bool,
 }
@@ -61,7 +73,7 @@ pub enum Finish {
     Forwarded,
     /// A stop token was chosen.
     Stop,
-    /// `max_new_tokens` were chosen and none of them stops.
+    /// `max_new_tokens` were chosen, or [`Generate::until`] ended it, and no token stops.
     Length,
 }
 

@@ -49,6 +49,7 @@ fn decode(place: Place, device: &Device) -> Vec<Reply> {
                         choose: Choose::Greedy,
                         max_new_tokens: 20,
                         stop: Arc::from([0u32]),
+                        until: None,
                         record: true,
                     }),
                 };
@@ -101,6 +102,7 @@ fn whoever_waits_for_a_panicked_engine_learns_why() {
                 choose: Choose::Greedy,
                 max_new_tokens: 100,
                 stop: Arc::from([]),
+                until: None,
                 record: false,
             }),
         };

@@ -38,8 +38,8 @@ pub(super) enum Method {
         sampling: SampleParams,
         seed: u64,
     },
-    /// Value-guided search.
-    Guided(GuidedParams),
+    /// Value-guided search; its draws come from the seed.
+    Guided(GuidedParams, u64),
     /// Beam search by value.
     Beam(BeamParams),
 }
@@ -85,8 +85,9 @@ impl Shared {
                 let (completion, ledger) = self.policy.greedy(prompt, *max_new_tokens).await?;
                 Ok(vec![self.give(completion, ledger.without_value())])
             }
-            Method::Guided(params) => {
-                let guided = self.policy.guided(prompt, params).await?;
+            Method::Guided(params, seed) => {
+                let seed = seed_of(*seed, &[id]);
+                let guided = self.policy.guided(prompt, params, seed).await?;
                 Ok(vec![self.give(guided.completion, guided.ledger)])
             }
             Method::Beam(params) => {

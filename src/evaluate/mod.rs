@@ -197,7 +197,8 @@ pub fn evaluate<S: HeldOut>(
     });
     let mut plan = vec![Entry::greedy(params), samples];
     for (name, guided) in &params.search {
-        plan.push(Entry::one(name, answers::Method::Guided(guided.clone())));
+        let method = answers::Method::Guided(guided.clone(), setting.seed);
+        plan.push(Entry::one(name, method));
     }
     for (name, beam) in &params.beam {
         plan.push(Entry::one(name, answers::Method::Beam(beam.clone())));

@@ -7,7 +7,7 @@ use super::random::seed_of;
 use super::rollout::{Beam, Play, Played};
 use super::{Error, Ledger};
 use crate::engine::{Choose, Request, Session, Slot};
-use crate::tree::{Child, Leaf, NodeId, RolloutStep, Status, Tree, mix};
+use crate::tree::{Child, Leaf, NodeId, RolloutStep, Status, Tree};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -40,6 +40,8 @@ enum Work {
     Expand { parent: NodeId, token: u32 },
     /// Play `node` out, starting at `from`, the end of its recorded greedy continuation.
     Rollout { node: NodeId, from: NodeId },
+    /// Draw the options of `node`.
+    Open { node: NodeId },
 }
 
 /// How a leaf goes on.
@@ -88,16 +90,24 @@ impl Driver<'_> {
         self.session.release(&unused);
     }
 
-    fn stopped(&self) -> bool {
+    pub fn stopped(&self) -> bool {
         let stop = &self.params.stop;
         let found = self.tree.terminals();
         let reached = |limit: usize, count: usize| limit > 0 && count >= limit;
         reached(stop.terminals, found.correct + found.wrong)
             || (stop.forward_tokens > 0 && self.ledger.total() >= stop.forward_tokens)
+            || (stop.variance > 0.0 && self.agreed())
             || (reached(stop.correct, found.correct) && found.wrong >= stop.wrong)
             || (stop.correct_simulations > 0
                 && self.correct_simulations >= stop.correct_simulations
                 && self.simulations >= stop.after_simulations)
+    }
+
+    /// Whether the returns of the root differ as little as the stop rule asks for.
+    fn agreed(&self) -> bool {
+        let (stop, root) = (&self.params.stop, self.tree.root());
+        let enough = self.tree.visits(root) >= stop.after_simulations.max(2);
+        enough && self.tree.variance(root) <= f64::from(stop.variance)
     }
 
     /// Runs `count` simulations at once, in rounds: every round forwards what all leaves in
@@ -152,23 +162,28 @@ impl Driver<'_> {
                     }
                     self.tree.attach(parent, token, Child::Terminal);
                 }
+                Status::Closed {
+                    in_flight: true, ..
+                } => return Next::Wait,
+                Status::Closed { node, .. } => return Next::Work(Work::Open { node }),
                 Status::Ready { node, in_flight } => return self.evaluate(node, in_flight),
             }
         }
     }
 
     fn evaluate(&mut self, node: NodeId, in_flight: bool) -> Next {
-        let Some(grader) = self.grader.filter(|_| self.params.rolls_out()) else {
+        if !self.params.rolls_out() {
             return Next::Return(self.tree.value(node));
-        };
+        }
         let terminal = self.tree.is_terminal(node);
         if terminal && self.tree.outcome(node).is_none() {
             let stopped = self.ends(self.tree.token(node));
-            let outcome = grader.outcome(&self.solution(node, &[]), stopped);
+            let text = self.solution(node, &[]);
+            let outcome = self.verdict(&text, stopped, self.tree.value(node));
             self.tree.set_outcome(node, outcome);
         }
         if let Some(outcome) = self.tree.outcome(node).filter(|_| terminal || self.grows()) {
-            return Next::Return(self.returned(node, outcome));
+            return Next::Return(self.returned(node, outcome, None));
         }
         if in_flight {
             return Next::Wait;
@@ -190,17 +205,11 @@ impl Driver<'_> {
     }
 
     /// Tokens of the solution up to `node` and then `more`.
-    fn solution(&self, node: NodeId, more: &[u32]) -> Vec<u32> {
+    pub fn solution(&self, node: NodeId, more: &[u32]) -> Vec<u32> {
         let mut tokens = self.preamble.clone();
         tokens.extend(self.tree.tokens(node));
         tokens.extend(more);
         tokens
-    }
-
-    /// What a simulation that ends at `node` backs up.
-    fn returned(&mut self, node: NodeId, outcome: f32) -> f32 {
-        self.correct_simulations += u32::from(outcome > 0.0);
-        mix(self.params.tree.lambda, self.tree.value(node), outcome)
     }
 
     /// The engine's part of `work`.
@@ -213,6 +222,7 @@ impl Driver<'_> {
                 generate: None,
             }),
             Work::Rollout { from, .. } => self.play_out(from),
+            Work::Open { node } => Play::Options(self.draws(node)),
         }
     }
 
@@ -231,7 +241,8 @@ impl Driver<'_> {
                         finished,
                     };
                 }
-                let record = self.params.memoise.then_some(self.params.top_k);
+                let records = self.params.memoise || self.params.reads_probabilities();
+                let record = records.then_some(self.params.top_k);
                 Play::Go {
                     first,
                     request: self.policy.continuation(
@@ -314,17 +325,22 @@ impl Driver<'_> {
             Work::Rollout { node, from } => {
                 self.ledger.rollout(played.forwarded, nets);
                 let tokens = self.solution(from, &played.tokens);
-                // `evaluate` asked for a rollout, so there is a grader.
-                let outcome = self
-                    .grader
-                    .map_or(-1.0, |g| g.outcome(&tokens, played.finished));
+                let value = played.states.last().map(|(output, _)| output.value);
+                let value = value.unwrap_or_else(|| self.tree.value(from));
+                let outcome = self.verdict(&tokens, played.finished, value);
+                let returned = self.returned(node, outcome, Some((from, &played)));
                 let keeps = self.params.rollout != Rollout::Greedy || self.params.memoise;
                 if keeps && (played.states.len() + 1 == played.tokens.len()) {
                     spare.extend(self.keep(from, played, outcome));
                 } else {
                     spare.extend(played.states.into_iter().map(|s| s.1));
                 }
-                Some(self.returned(node, outcome))
+                Some(returned)
+            }
+            Work::Open { node } => {
+                self.ledger.rollout(played.forwarded, nets);
+                spare.extend(self.enter(node, played.options));
+                None
             }
         };
         if !spare.is_empty() {

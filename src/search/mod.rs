@@ -1,5 +1,6 @@
 //! Where tree, engine and grader meet: simulations, rollouts, value-guided decoding.
 
+mod actions;
 mod beam;
 mod crowd;
 mod decode;
@@ -7,21 +8,25 @@ mod draws;
 mod driver;
 mod grader;
 mod guided;
+mod judge;
 mod ledger;
+mod options;
 mod params;
 mod random;
 mod rollout;
 mod sample;
 mod train_tree;
 
+pub use actions::{Actions, Options, Prior};
 pub use beam::Params as BeamParams;
 pub use crowd::crowd;
-pub use decode::{Completion, Policy};
+pub use decode::{Completion, Policy, Spell};
 pub use draws::{Drafts, Draw, draw_problem};
 pub use grader::Grader;
 pub use guided::{Guided, GuidedForm, Params as GuidedParams};
+pub use judge::{Judge, check_judges};
 pub use ledger::Ledger;
-pub use params::{Noise, Params, RandomRoot, Rollout, Stop};
+pub use params::{Noise, Params, PlayoutCap, RandomRoot, Rollout, Stop};
 pub use random::{seed_of, stream};
 pub use sample::{Drawn, Params as SampleParams, sample};
 pub use train_tree::{Searched, search_problem};

@@ -1,5 +1,8 @@
 //! The knobs of a search for training traces.
 
+use super::actions::Actions;
+use super::judge::Judge;
+use super::random::seed_of;
 use crate::tree;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +16,9 @@ pub struct Params {
     pub simulations: u32,
     /// Continuations of a node: its most probable tokens. Default 5.
     pub top_k: usize,
+    /// What the search moves by: `{ kind = "token" }`, `{ kind = "span", tokens = 32 }` or `{ kind =
+    /// "step", stop = ["\n"], max_tokens = 64 }`. Default token.
+    pub actions: Actions,
     /// Leaves of one tree in flight at once, kept apart by virtual loss. More fill the batch where
     /// trees are few, and search a little less sharply. Default 1.
     pub leaves: usize,
@@ -23,6 +29,9 @@ pub struct Params {
     pub memoise: bool,
     /// How a leaf is played out.
     pub rollout: Rollout,
+    /// Who judges a leaf, each with its share: `[{ kind = "value", weight = 1.0 }, { kind = "rollout" }, {
+    /// kind = "confidence" }]`. Empty: value and rollout, mixed by `tree.lambda`. Default empty.
+    pub judges: Vec<Judge>,
     /// When a tree ends before its simulations are used up.
     pub stop: Stop,
     /// Noise on the root's priors.
@@ -32,6 +41,8 @@ pub struct Params {
     /// Whether a question that the greedy rollout answers right is left out after that rollout.
     /// Default false.
     pub skip_solved: bool,
+    /// Searching some questions at less cost.
+    pub playout_cap: PlayoutCap,
     /// Selection, expansion and backup.
     pub tree: tree::Params,
 }
@@ -41,14 +52,17 @@ impl Default for Params {
         Params {
             simulations: 40,
             top_k: 5,
+            actions: Actions::Token,
             leaves: 1,
             max_new_tokens: 256,
             memoise: true,
             rollout: Rollout::default(),
+            judges: Vec::new(),
             stop: Stop::default(),
             noise: Noise::default(),
             random_root: RandomRoot::default(),
             skip_solved: false,
+            playout_cap: PlayoutCap::default(),
             tree: tree::Params::default(),
         }
     }
@@ -87,10 +101,12 @@ pub struct Stop {
     /// Ends the tree once this many simulations returned +1, but not before
     /// `after_simulations`. Default 0.
     pub correct_simulations: u32,
-    /// Simulations that `correct_simulations` waits for. Default 0.
+    /// Simulations that `correct_simulations` and `variance` wait for. Default 0.
     pub after_simulations: u32,
     /// Ends the tree once it has cost this many forward tokens, its prompt included. Default 0.
     pub forward_tokens: u64,
+    /// Ends the tree once the variance of the root's returns, 0 to 1, is at most this. Default 0.
+    pub variance: f32,
 }
 
 /// Exploration noise at the root.
@@ -137,6 +153,27 @@ impl Default for RandomRoot {
     }
 }
 
+/// Playout-cap randomisation (Wu 2019, "Accelerating self-play learning in Go", KataGo): few trees get all
+/// simulations, and are worth learning a policy from; the others cost little, and still end in texts that
+/// a value learns from. `traces.policy.min_simulations` keeps them apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlayoutCap {
+    /// Share of the trees that get all simulations. Default 1.
+    pub share: f32,
+    /// Simulations of the others. Default 8.
+    pub simulations: u32,
+}
+
+impl Default for PlayoutCap {
+    fn default() -> Self {
+        PlayoutCap {
+            share: 1.0,
+            simulations: 8,
+        }
+    }
+}
+
 impl Params {
     /// Slots that a session needs at worst for a prompt of `prompt` tokens: every simulation may
     /// add a whole solution.
@@ -150,7 +187,9 @@ impl Params {
             n => n.min(self.simulations as usize),
         };
         let own = (self.leaves + 1) * self.max_new_tokens * width;
-        let grown = texts * self.max_new_tokens * width;
+        let options = self.actions.slots(self.max_new_tokens);
+        let own = own + self.leaves * options;
+        let grown = texts * self.max_new_tokens * width + self.simulations as usize * options;
         // A slot costs a forward token.
         match self.stop.forward_tokens {
             0 => prompt + own + grown,
@@ -160,6 +199,27 @@ impl Params {
 
     /// Whether leaves need finished texts.
     pub(crate) fn rolls_out(&self) -> bool {
-        self.tree.lambda > 0.0
+        match self.judges.is_empty() {
+            true => self.tree.lambda > 0.0,
+            false => self.judges.iter().any(|judge| judge.plays()),
+        }
+    }
+
+    /// Whether a judge looks at the probabilities of a rollout's tokens.
+    pub(super) fn reads_probabilities(&self) -> bool {
+        self.judges.iter().any(|judge| judge.reads_probabilities())
+    }
+
+    /// The tree of this search: `left` tokens fit below its root, and its draws come from `seed`.
+    pub(super) fn tree(&self, left: usize, seed: u64) -> tree::Params {
+        tree::Params {
+            max_depth: left as u32,
+            driven: tree::Driven {
+                options: self.actions.options().is_some(),
+                variance: self.stop.variance > 0.0,
+                seed: seed_of(seed, &[6]),
+            },
+            ..self.tree.clone()
+        }
     }
 }

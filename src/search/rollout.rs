@@ -1,7 +1,8 @@
 //! Playing a leaf out: jobs for the engine that own what they need, so that several can run at
 //! once.
 
-use crate::engine::{Error, Output, Request, Session, Slot};
+use super::options::{Drawn, Draws};
+use crate::engine::{Error, Finish, Output, Reply, Request, Session, Slot};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -18,6 +19,8 @@ pub(super) enum Play {
     End { last: u32, finished: bool },
     /// Beam search from the leaf's own last token.
     Beam(Beam),
+    /// The options of a boundary.
+    Options(Draws),
 }
 
 /// What came of a job: a text after the leaf, and the states on its way.
@@ -27,6 +30,10 @@ pub(super) struct Played {
     pub finished: bool,
     /// State after each of `tokens` but the last.
     pub states: Vec<(Output, Slot)>,
+    /// Log-probabilities of the tokens that the engine chose, the last ones of `tokens`; none of a beam.
+    pub log_probs: Vec<f32>,
+    /// The options of a boundary, of which each has tokens and states of its own.
+    pub options: Vec<Drawn>,
     /// Slots that no state stands for.
     pub spare: Vec<Slot>,
     /// Tokens forwarded.
@@ -48,24 +55,11 @@ impl Play {
                 let reply = session.run(request).await?;
                 let mut tokens = vec![first];
                 tokens.extend(&reply.generated);
-                Ok(finished_play(
-                    tokens,
-                    reply.finish,
-                    reply.outputs,
-                    reply.slots,
-                    0,
-                ))
+                Ok(finished_play(tokens, reply, 0))
             }
             Play::Draw(request) => {
                 let reply = session.run(request).await?;
-                let tokens = reply.generated;
-                Ok(finished_play(
-                    tokens,
-                    reply.finish,
-                    reply.outputs,
-                    reply.slots,
-                    1,
-                ))
+                Ok(finished_play(reply.generated.clone(), reply, 1))
             }
             Play::End { last, finished } => Ok(Played {
                 tokens: vec![last],
@@ -73,18 +67,20 @@ impl Play {
                 ..Played::default()
             }),
             Play::Beam(beam) => beam.run(session).await,
+            Play::Options(draws) => draws.run(session).await,
         }
     }
 }
 
 /// `skip` leading slots stand for tokens of the leaf itself.
-fn finished_play(
-    tokens: Vec<u32>,
-    finish: crate::engine::Finish,
-    outputs: Vec<Output>,
-    slots: Vec<Slot>,
-    skip: usize,
-) -> Played {
+fn finished_play(tokens: Vec<u32>, reply: Reply, skip: usize) -> Played {
+    let Reply {
+        outputs,
+        slots,
+        finish,
+        log_probs,
+        ..
+    } = reply;
     let forwarded = slots.len();
     let recorded = outputs.len() == slots.len();
     let (spare, states) = if recorded {
@@ -95,10 +91,12 @@ fn finished_play(
     };
     Played {
         tokens,
-        finished: finish == crate::engine::Finish::Stop,
+        finished: finish == Finish::Stop,
         states,
+        log_probs,
         spare,
         forwarded,
+        ..Played::default()
     }
 }
 

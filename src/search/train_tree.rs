@@ -9,7 +9,7 @@ use super::rollout::Played;
 use super::{Error, Ledger};
 use crate::engine::{Choose, Finish, Output, Session, Slot};
 use crate::task::{Problem, Train};
-use crate::tree::{self, Tree};
+use crate::tree::{Stage, Tree};
 use rand::RngExt;
 use rand_distr::{Distribution, Gamma};
 use std::sync::Arc;
@@ -72,10 +72,7 @@ pub async fn search_problem(
         root.descend(played, rng.random_range(range));
     }
     let preamble = root.context[prompt.len()..].to_vec();
-    let tree_params = tree::Params {
-        max_depth: (params.max_new_tokens - preamble.len()) as u32,
-        ..params.tree.clone()
-    };
+    let tree_params = params.tree(params.max_new_tokens - preamble.len(), seed);
     let mut driver = Driver {
         tree: Tree::new(tree_params, expansion(&root.output)),
         session,
@@ -95,9 +92,13 @@ pub async fn search_problem(
         driver.plant(played, outcome);
     }
     if !(params.skip_solved && solved_greedily == Some(true)) {
+        let simulations = simulations(params, seed);
+        if driver.tree.stage(driver.tree.root()) == Stage::Closed {
+            driver.open_now(driver.tree.root()).await?;
+        }
         add_noise(&mut driver.tree, params, seed);
-        draw_root(&mut driver.tree, params, seed);
-        driver.run(params.simulations).await?;
+        draw_root(&mut driver.tree, simulations, seed);
+        driver.run(simulations).await?;
     }
     Ok(Searched {
         problem: problem.id,
@@ -167,14 +168,23 @@ async fn play_greedily(
 }
 
 /// The root's draw, for the rule that needs one. Its own evaluation is the first simulation.
-fn draw_root(tree: &mut Tree, params: &Params, seed: u64) {
+fn draw_root(tree: &mut Tree, simulations: u32, seed: u64) {
     let mut rng = stream(seed, &[3]);
     let uniform = || rng.random::<f64>().max(f64::MIN_POSITIVE);
     let noise = std::iter::repeat_with(uniform)
         .map(|u| -(-u.ln()).ln())
-        .take(tree.children(tree.root()).len())
+        .take(tree.choices(tree.root()).count())
         .collect();
-    tree.set_root_gumbel(noise, params.simulations.saturating_sub(1) as usize);
+    tree.set_root_gumbel(noise, simulations.saturating_sub(1) as usize);
+}
+
+/// Simulations of a tree: all of them, or as many as the playout cap leaves it.
+fn simulations(params: &Params, seed: u64) -> u32 {
+    let cap = &params.playout_cap;
+    if cap.share >= 1.0 || stream(seed, &[4]).random::<f32>() < cap.share {
+        return params.simulations;
+    }
+    cap.simulations.min(params.simulations)
 }
 
 fn add_noise(tree: &mut Tree, params: &Params, seed: u64) {
@@ -190,7 +200,7 @@ fn add_noise(tree: &mut Tree, params: &Params, seed: u64) {
         return;
     };
     let mut rng = stream(seed, &[1]);
-    let draws: Vec<f32> = (0..tree.children(tree.root()).len())
+    let draws: Vec<f32> = (0..tree.choices(tree.root()).count())
         .map(|_| gamma.sample(&mut rng))
         .collect();
     let sum: f32 = draws.iter().sum();

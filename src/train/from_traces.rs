@@ -86,7 +86,7 @@ pub fn policy_examples(trees: &[TreeRecord], params: &Params) -> Vec<PolicyExamp
         return params.policy.examples(trees, params.solutions);
     }
     let mut examples = Vec::new();
-    for tree in trees {
+    for tree in trees.iter().filter(|tree| params.policy.takes(tree)) {
         let mut right: Vec<Text> = texts(tree)
             .into_iter()
             .filter(|text| text.outcome > 0.0)
