@@ -31,6 +31,9 @@ pub struct Params {
     /// Simulations of a tree; with `per_token`, visits that a root is brought to before its best
     /// child is committed. Default 40.
     pub simulations: u32,
+    /// With `per_token`: visits that a root is brought to at most, where `compare` raises `simulations` to
+    /// what a budget allows; 0 for no other limit. Default 0.
+    pub root_simulations: u32,
     /// Forward tokens after which no further simulation begins, prompt included; 0 for no limit. Default
     /// 0.
     pub max_forward_tokens: u64,
@@ -66,6 +69,7 @@ impl Default for Params {
         Params {
             form: GuidedForm::Whole,
             simulations: 40,
+            root_simulations: 0,
             max_forward_tokens: 0,
             top_k: 5,
             actions: Actions::Token,
@@ -200,6 +204,10 @@ impl Driver<'_> {
 
     /// Commits the best child again and again, down to the end of the text.
     async fn commit_tokens(&mut self, params: &Params) -> Result<NodeId, Error> {
+        let simulations = match params.root_simulations {
+            0 => params.simulations,
+            limit => limit.min(params.simulations),
+        };
         loop {
             let root = self.tree.root();
             if self.tree.is_terminal(root) {
@@ -208,8 +216,8 @@ impl Driver<'_> {
             if self.tree.decides(root) {
                 // The root's first visit evaluated itself; the others went to its children.
                 let spent = self.tree.visits(root).saturating_sub(1);
-                let more = params.simulations.saturating_sub(spent);
-                self.open_root(params.simulations).await?;
+                let more = simulations.saturating_sub(spent);
+                self.open_root(simulations).await?;
                 self.run(self.simulations + more).await?;
             }
             let best = self.tree.best_child(root, params.pick);

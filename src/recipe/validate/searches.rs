@@ -67,3 +67,63 @@ impl Checker<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::recipe::Recipe;
+    use std::path::Path;
+
+    fn complaint(set: &str) -> Option<String> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/quickstart.toml");
+        let read = Recipe::read(&path, &[set.to_string()]);
+        read.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_a_search_cannot_do_is_refused() {
+        for (set, why) in [
+            (
+                "collect.search.actions={ kind = \"span\", tokens = 0 }",
+                "has no tokens",
+            ),
+            (
+                "collect.search.actions={ kind = \"step\", stop = [\"\"] }",
+                "empty string",
+            ),
+            (
+                "collect.search.actions={ kind = \"step\", options = { count = 0 } }",
+                "0 options",
+            ),
+            (
+                "evaluate.search.searched.judges=[{ kind = \"rollout\", weight = 0.0 }]",
+                "no judge",
+            ),
+            (
+                "evaluate.search.searched.rollout={ kind = \"beam\", width = 2 }",
+                "by beams",
+            ),
+            (
+                "collect.search.tree.gate={ kind = \"nth\", n = 0 }",
+                "gate.n",
+            ),
+            ("collect.search.playout_cap.share=1.5", "playout_cap.share"),
+            ("collect.search.stop.variance=-1", "stop.variance"),
+        ] {
+            let found = complaint(set).unwrap_or_else(|| panic!("{set} is taken"));
+            assert!(found.contains(why), "{set}: {found}");
+        }
+        let taken = "collect.search.actions={ kind = \"step\", stop = [\"\\n\"], max_tokens = 16 }";
+        assert_eq!(complaint(taken), None);
+    }
+
+    #[test]
+    fn a_gate_needs_tokens() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/quickstart.toml");
+        let sets = [
+            "collect.search.actions={ kind = \"span\", tokens = 4 }",
+            "collect.search.tree.plain=0.5",
+        ];
+        let error = Recipe::read(&path, &sets.map(String::from)).unwrap_err();
+        assert!(error.to_string().contains("a gate picks tokens"), "{error}");
+    }
+}
