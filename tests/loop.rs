@@ -24,21 +24,27 @@ struct Bench {
     task: Arc<dyn Task>,
 }
 
+/// The networks of a [`Bench`].
+fn checkpoint(with_value: bool) -> Checkpoint {
+    let device = device::open("cpu").unwrap();
+    let mut checkpoint = Checkpoint::load(Path::new(TINY), &device).unwrap();
+    checkpoint.value = with_value.then(|| {
+        let hidden = checkpoint.config().hidden_size;
+        let mut head = ValueHead::init(HeadKind::Mlp, hidden, 16, 4, &device);
+        head.score = head.score.map(|t| t.ones_like());
+        Value::Shared(head)
+    });
+    checkpoint
+}
+
 impl Bench {
     /// The bundled countdown model; with a value head whose opinions are arbitrary but not equal.
     fn new(with_value: bool) -> Bench {
-        let device = device::open("cpu").unwrap();
-        let checkpoint = Checkpoint::load(Path::new(TINY), &device).unwrap();
-        let value = with_value.then(|| {
-            let hidden = checkpoint.config().hidden_size;
-            let mut head = ValueHead::init(HeadKind::Mlp, hidden, 16, 4, &device);
-            head.score = head.score.map(|t| t.ones_like());
-            Value::Shared(head)
-        });
-        let engine = Engine::start(checkpoint.policy, value, Default::default()).unwrap();
+        let set = checkpoint(with_value);
+        let engine = Engine::start(set.policy, set.value, Default::default()).unwrap();
         Bench {
             engine,
-            tokenizer: Arc::new(checkpoint.tokenizer),
+            tokenizer: Arc::new(set.tokenizer),
             task: task::open(&task::Params::default()).unwrap(),
         }
     }

@@ -15,9 +15,12 @@ pub struct Request {
     pub generate: Option<Generate>,
 }
 
+/// What [`Until`] asks about the tokens generated so far.
+pub type Ends = dyn Fn(&[u32]) -> bool + Send + Sync;
+
 /// A rule that ends a row: asked with the tokens generated so far, after each of them.
 #[derive(Clone)]
-pub struct Until(pub std::sync::Arc<dyn Fn(&[u32]) -> bool + Send + Sync>);
+pub struct Until(pub std::sync::Arc<Ends>);
 
 impl std::fmt::Debug for Until {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

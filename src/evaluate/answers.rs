@@ -1,5 +1,6 @@
 //! One question, one method, its answer. Nothing here knows a gold answer.
 
+use super::Setting;
 use super::vote::{self, Candidate};
 use crate::model::Tokenizer;
 use crate::search::{
@@ -39,9 +40,21 @@ pub(super) enum Method {
         seed: u64,
     },
     /// Value-guided search; its draws come from the seed.
-    Guided(GuidedParams, u64),
+    Guided(Box<GuidedParams>, u64),
     /// Beam search by value.
     Beam(BeamParams),
+}
+
+impl Method {
+    /// The policy of `setting`, with the checkpoints at hand that the method asks.
+    pub fn policy(&self, setting: &Setting<'_>) -> Result<Policy, Error> {
+        match self {
+            Method::Guided(params, _) => {
+                setting.policy.with_aides(params.aides(), setting.tokenizer)
+            }
+            _ => Ok(setting.policy.clone()),
+        }
+    }
 }
 
 /// How one of several draws is chosen.

@@ -1,6 +1,7 @@
 //! Plain decoding by the policy, and what any method's answer looks like.
 
 use super::Error;
+use super::aide::Aides;
 use super::ledger::Ledger;
 use crate::engine::{
     Choose, EngineHandle, Finish, Generate, Output, Reply, Request, Session, Slot,
@@ -16,6 +17,8 @@ pub struct Policy {
     pub stop: Arc<[u32]>,
     /// For rules that look at text.
     pub spell: Spell,
+    /// Other checkpoints that searches may ask.
+    pub aides: Aides,
 }
 
 /// The text of some tokens.
@@ -42,6 +45,7 @@ impl Policy {
             engine,
             stop: tokenizer.stop_tokens().into(),
             spell: Arc::new(move |tokens| own.decode(tokens)),
+            aides: Aides::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Simulations of one tree: what the tree asks for is forwarded, graded and handed back.
 
+use super::aide::Helpers;
 use super::decode::{Policy, engine_slot, expansion, tree_slot};
 use super::grader::Grader;
 use super::params::{Params, Rollout};
@@ -8,6 +9,7 @@ use super::rollout::{Beam, Play, Played};
 use super::{Error, Ledger};
 use crate::engine::{Choose, Request, Session, Slot};
 use crate::tree::{Child, Leaf, NodeId, RolloutStep, Status, Tree};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -32,6 +34,10 @@ pub(super) struct Driver<'a> {
     pub correct_simulations: u32,
     /// Simulations that needed no forward pass.
     pub memo_hits: u32,
+    /// Other checkpoints at work on the question.
+    pub helpers: Helpers,
+    /// What reward models, by their place among the judges, said of nodes.
+    pub opinions: HashMap<(NodeId, usize), f32>,
 }
 
 /// What a leaf waits for.
@@ -42,6 +48,8 @@ enum Work {
     Rollout { node: NodeId, from: NodeId },
     /// Draw the options of `node`.
     Open { node: NodeId },
+    /// Ask the reward model at this place among the judges about `node`.
+    Reward { node: NodeId, judge: usize },
 }
 
 /// How a leaf goes on.
@@ -172,8 +180,14 @@ impl Driver<'_> {
     }
 
     fn evaluate(&mut self, node: NodeId, in_flight: bool) -> Next {
+        if let Some(judge) = self.silent(node) {
+            return match in_flight {
+                true => Next::Wait,
+                false => Next::Work(Work::Reward { node, judge }),
+            };
+        }
         if !self.params.rolls_out() {
-            return Next::Return(self.tree.value(node));
+            return Next::Return(self.returned(node, 0.0, None));
         }
         let terminal = self.tree.is_terminal(node);
         if terminal && self.tree.outcome(node).is_none() {
@@ -182,22 +196,18 @@ impl Driver<'_> {
             let outcome = self.verdict(&text, stopped, self.tree.value(node));
             self.tree.set_outcome(node, outcome);
         }
-        if let Some(outcome) = self.tree.outcome(node).filter(|_| terminal || self.grows()) {
+        let grows = self.params.grows();
+        if let Some(outcome) = self.tree.outcome(node).filter(|_| terminal || grows) {
             return Next::Return(self.returned(node, outcome, None));
         }
         if in_flight {
             return Next::Wait;
         }
-        let from = match self.grows() {
+        let from = match grows {
             true => self.tree.greedy_tail(node).nodes.pop().unwrap_or(node),
             false => node,
         };
         Next::Work(Work::Rollout { node, from })
-    }
-
-    /// Whether rollouts grow the tree, so that none is repeated.
-    fn grows(&self) -> bool {
-        self.params.memoise && self.params.rollout == Rollout::Greedy
     }
 
     fn ends(&self, token: Option<u32>) -> bool {
@@ -221,8 +231,31 @@ impl Driver<'_> {
                 top_k: self.params.top_k,
                 generate: None,
             }),
-            Work::Rollout { from, .. } => self.play_out(from),
+            Work::Rollout { from, .. } => self.leaf_rollout(from),
             Work::Open { node } => Play::Options(self.draws(node)),
+            Work::Reward { node, judge } => self.ask(node, judge),
+        }
+    }
+
+    /// A rollout by the player, or else by the policy.
+    fn leaf_rollout(&self, from: NodeId) -> Play {
+        let left = (self.tree.params().max_depth - self.tree.depth(from)) as usize;
+        let choose = match self.params.rollout {
+            Rollout::Sampled { temperature } => self.draw(temperature),
+            _ => Choose::Greedy,
+        };
+        match self.aided_rollout(from, choose, left) {
+            Some(aided) => Play::Aided(aided),
+            None => self.play_out(from),
+        }
+    }
+
+    /// A draw at `temperature`, of the simulation at hand.
+    fn draw(&self, temperature: f32) -> Choose {
+        Choose::Sample {
+            temperature,
+            top_p: 1.0,
+            seed: seed_of(self.seed, &[u64::from(self.simulations)]),
         }
     }
 
@@ -256,15 +289,10 @@ impl Driver<'_> {
             }
             Rollout::Sampled { temperature } => {
                 context.pop();
-                let choose = Choose::Sample {
-                    temperature,
-                    top_p: 1.0,
-                    seed: seed_of(self.seed, &[u64::from(self.simulations)]),
-                };
                 Play::Draw(self.policy.continuation(
                     context,
                     vec![last],
-                    choose,
+                    self.draw(temperature),
                     left,
                     Some(self.params.top_k),
                 ))
@@ -323,6 +351,10 @@ impl Driver<'_> {
                 None
             }
             Work::Rollout { node, from } => {
+                let nets = match self.params.player.is_empty() {
+                    true => nets,
+                    false => 1,
+                };
                 self.ledger.rollout(played.forwarded, nets);
                 let tokens = self.solution(from, &played.tokens);
                 let value = played.states.last().map(|(output, _)| output.value);
@@ -336,6 +368,11 @@ impl Driver<'_> {
                     spare.extend(played.states.into_iter().map(|s| s.1));
                 }
                 Some(returned)
+            }
+            Work::Reward { node, judge } => {
+                self.ledger.reward(played.forwarded);
+                self.opinions.insert((node, judge), played.opinion);
+                None
             }
             Work::Open { node } => {
                 self.ledger.rollout(played.forwarded, nets);

@@ -9,6 +9,7 @@ use super::params::{Params as TreeSearch, Rollout};
 use super::{Error, Ledger};
 use crate::tree::{self, Child, NodeId, Pick, Stage, Tree};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What the simulations are spent on.
@@ -50,7 +51,9 @@ pub struct Params {
     /// the completed-Q policy, which goes with the rule `gumbel`. Default `mean_return`.
     pub pick: Pick,
     /// Who judges a leaf, each with its share: `[{ kind = "value", weight = 1.0 }, { kind = "rollout" }, {
-    /// kind = "confidence" }]`. Empty: the value net alone. Default empty.
+    /// kind = "confidence" }, { kind = "reward", path = "DIR" }]`: the value net; its opinion of the text that a
+    /// rollout ends in, -1 where that was cut; how sure the policy was of the tokens up to the rollout's end
+    /// (Marco-o1); the value net of another checkpoint. Empty: the value net alone. Default empty.
     pub judges: Vec<Judge>,
     /// How a leaf is played out for judges that look at a finished text: `{ kind = "greedy" }` or `{ kind
     /// = "sampled", temperature = 1.0 }`. Default greedy.
@@ -114,6 +117,11 @@ impl Params {
         }
     }
 
+    /// Paths of the checkpoints that help this search, each with whether it judges.
+    pub(crate) fn aides(&self) -> Vec<(String, bool)> {
+        self.tree_search().aides()
+    }
+
     /// Slots that a session needs at worst for a prompt of `prompt` tokens.
     pub(crate) fn worst_case_slots(&self, prompt: usize) -> usize {
         self.tree_search().worst_case_slots(prompt)
@@ -149,6 +157,7 @@ impl Policy {
         let reply = self
             .prefill(&session, prompt, params.top_k, &mut ledger)
             .await?;
+        let helpers = self.helpers(&search, prompt, &mut ledger).await?;
         let mut driver = Driver {
             tree: Tree::new(
                 search.tree(params.max_new_tokens, seed),
@@ -166,6 +175,8 @@ impl Policy {
             simulations: 0,
             correct_simulations: 0,
             memo_hits: 0,
+            helpers,
+            opinions: HashMap::new(),
         };
         let end = match params.form {
             GuidedForm::Whole => {
@@ -233,6 +244,7 @@ impl Driver<'_> {
                 self.expand(root, token).await?;
             }
             let freed = self.tree.commit(token);
+            self.opinions.clear();
             let freed: Vec<_> = freed.into_iter().map(engine_slot).collect();
             self.session.release(&freed);
         }

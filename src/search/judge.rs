@@ -1,12 +1,12 @@
 //! What a leaf is worth: the opinions of one judge or of several.
 
 use super::driver::Driver;
-use super::rollout::Played;
+use super::rollout::{Play, Played};
 use crate::tree::{NodeId, mix};
 use serde::{Deserialize, Serialize};
 
 /// A judge of leaves. Opinions are returns, -1 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", tag = "kind")]
 pub enum Judge {
     /// The value net's opinion of the leaf: `{ kind = "value", weight = 1.0 }`.
@@ -31,6 +31,17 @@ pub enum Judge {
         #[serde(default = "one")]
         weight: f32,
     },
+    /// The value net of another checkpoint with the same tokenizer, on the text up to the leaf: `{ kind =
+    /// "reward", path = "checkpoints/DIR" }`. A process reward model, and where options are whole solutions
+    /// one of outcomes. It reads the text anew for each leaf; its tokens cost their share of the policy's
+    /// parameters.
+    Reward {
+        /// Directory of the checkpoint, policy and value net.
+        path: String,
+        /// Share against the other judges.
+        #[serde(default = "one")]
+        weight: f32,
+    },
 }
 
 fn one() -> f32 {
@@ -39,21 +50,31 @@ fn one() -> f32 {
 
 impl Judge {
     /// Its share against the others.
-    pub fn weight(self) -> f32 {
+    pub fn weight(&self) -> f32 {
+        match *self {
+            Judge::Value { weight }
+            | Judge::Rollout { weight }
+            | Judge::Confidence { weight }
+            | Judge::Reward { weight, .. } => weight,
+        }
+    }
+
+    /// The checkpoint that it asks.
+    pub(super) fn path(&self) -> Option<&String> {
         match self {
-            Judge::Value { weight } | Judge::Rollout { weight } | Judge::Confidence { weight } => {
-                weight
-            }
+            Judge::Reward { path, weight } if *weight > 0.0 => Some(path),
+            _ => None,
         }
     }
 
     /// Whether it looks at a finished text.
-    pub(super) fn plays(self) -> bool {
-        !matches!(self, Judge::Value { .. }) && self.weight() > 0.0
+    pub(super) fn plays(&self) -> bool {
+        let plays = matches!(self, Judge::Rollout { .. } | Judge::Confidence { .. });
+        plays && self.weight() > 0.0
     }
 
     /// Whether it looks at the probabilities of the tokens.
-    pub(super) fn reads_probabilities(self) -> bool {
+    pub(super) fn reads_probabilities(&self) -> bool {
         matches!(self, Judge::Confidence { .. }) && self.weight() > 0.0
     }
 }
@@ -96,16 +117,39 @@ impl Driver<'_> {
             return mix(self.params.tree.lambda, value, outcome);
         }
         let (mut sum, mut weights) = (0.0, 0.0);
-        for judge in judges.iter().filter(|judge| judge.weight() > 0.0) {
+        for (place, judge) in judges.iter().enumerate() {
+            if judge.weight() == 0.0 {
+                continue;
+            }
             let opinion = match judge {
                 Judge::Value { .. } => value,
                 Judge::Rollout { .. } => outcome,
                 Judge::Confidence { .. } => self.confidence(node, played),
+                // `silent` saw to it that it was asked.
+                Judge::Reward { .. } => self.opinions.get(&(node, place)).copied().unwrap_or(0.0),
             };
             sum += judge.weight() * opinion;
             weights += judge.weight();
         }
         sum / weights
+    }
+
+    /// The place of a reward model that was not asked about `node` yet.
+    pub(super) fn silent(&self, node: NodeId) -> Option<usize> {
+        let asked = |place: usize| self.opinions.contains_key(&(node, place));
+        let judges = self.params.judges.iter().enumerate();
+        let mut open = judges.filter(|(place, judge)| judge.path().is_some() && !asked(*place));
+        open.next().map(|(place, _)| place)
+    }
+
+    /// The question to a reward model.
+    pub(super) fn ask(&self, node: NodeId, judge: usize) -> Play {
+        let path = self.params.judges[judge].path().map_or("", String::as_str);
+        match self.reward(node, path) {
+            Some(aided) => Play::Aided(aided),
+            // `Policy::helpers` has opened every path.
+            None => unreachable!("a reward model that was not opened"),
+        }
     }
 
     /// The return that a finished text stands for. `value` is the value net's opinion before its stop

@@ -1,6 +1,7 @@
 //! Where tree, engine and grader meet: simulations, rollouts, value-guided decoding.
 
 mod actions;
+mod aide;
 mod beam;
 mod crowd;
 mod decode;
@@ -18,6 +19,7 @@ mod sample;
 mod train_tree;
 
 pub use actions::{Actions, Options, Prior};
+pub use aide::{Aide, Aides};
 pub use beam::Params as BeamParams;
 pub use crowd::crowd;
 pub use decode::{Completion, Policy, Spell};
@@ -38,4 +40,6 @@ pub enum Error {
     Engine(#[from] crate::engine::Error),
     #[error("a task in the search was cancelled: {0}")]
     Join(#[from] tokio::task::JoinError),
+    #[error("{path}: this checkpoint cannot help a search: {reason}")]
+    Aide { path: String, reason: String },
 }

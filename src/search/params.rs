@@ -29,8 +29,14 @@ pub struct Params {
     pub memoise: bool,
     /// How a leaf is played out.
     pub rollout: Rollout,
+    /// Directory of a checkpoint that plays leaves out instead of the policy: a smaller and faster one with
+    /// the same tokenizer. Its tokens cost their share of the policy's parameters, and its texts are not
+    /// kept in the tree. Empty: the policy plays. Default empty.
+    pub player: String,
     /// Who judges a leaf, each with its share: `[{ kind = "value", weight = 1.0 }, { kind = "rollout" }, {
-    /// kind = "confidence" }]`. Empty: value and rollout, mixed by `tree.lambda`. Default empty.
+    /// kind = "confidence" }, { kind = "reward", path = "DIR" }]`: the value net; the grade of a rollout; how
+    /// sure the policy was of the tokens up to the rollout's end (Marco-o1); the value net of another
+    /// checkpoint. Empty: value and rollout, mixed by `tree.lambda`. Default empty.
     pub judges: Vec<Judge>,
     /// When a tree ends before its simulations are used up.
     pub stop: Stop,
@@ -57,6 +63,7 @@ impl Default for Params {
             max_new_tokens: 256,
             memoise: true,
             rollout: Rollout::default(),
+            player: String::new(),
             judges: Vec::new(),
             stop: Stop::default(),
             noise: Noise::default(),
@@ -203,6 +210,21 @@ impl Params {
             true => self.tree.lambda > 0.0,
             false => self.judges.iter().any(|judge| judge.plays()),
         }
+    }
+
+    /// Paths of the checkpoints that help this search, each with whether it judges.
+    pub(crate) fn aides(&self) -> Vec<(String, bool)> {
+        let rewards = self.judges.iter().filter_map(Judge::path);
+        let player = Some(&self.player).filter(|path| !path.is_empty());
+        let rewards = rewards.map(|path| (path.clone(), true));
+        rewards
+            .chain(player.map(|path| (path.clone(), false)))
+            .collect()
+    }
+
+    /// Whether rollouts grow the tree, so that none is repeated.
+    pub(super) fn grows(&self) -> bool {
+        self.memoise && self.rollout == Rollout::Greedy && self.player.is_empty()
     }
 
     /// Whether a judge looks at the probabilities of a rollout's tokens.

@@ -1,6 +1,7 @@
 //! Playing a leaf out: jobs for the engine that own what they need, so that several can run at
 //! once.
 
+use super::aide::Aided;
 use super::options::{Drawn, Draws};
 use crate::engine::{Error, Finish, Output, Reply, Request, Session, Slot};
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(super) enum Play {
     Beam(Beam),
     /// The options of a boundary.
     Options(Draws),
+    /// Another checkpoint's work.
+    Aided(Aided),
 }
 
 /// What came of a job: a text after the leaf, and the states on its way.
@@ -34,6 +37,8 @@ pub(super) struct Played {
     pub log_probs: Vec<f32>,
     /// The options of a boundary, of which each has tokens and states of its own.
     pub options: Vec<Drawn>,
+    /// What another checkpoint's value net thinks.
+    pub opinion: f32,
     /// Slots that no state stands for.
     pub spare: Vec<Slot>,
     /// Tokens forwarded.
@@ -68,6 +73,7 @@ impl Play {
             }),
             Play::Beam(beam) => beam.run(session).await,
             Play::Options(draws) => draws.run(session).await,
+            Play::Aided(aided) => aided.run().await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::decode::{Policy, expansion};
 use super::driver::Driver;
 use super::grader::Grader;
-use super::params::{Params, Rollout};
+use super::params::Params;
 use super::random::{seed_of, stream};
 use super::rollout::Played;
 use super::{Error, Ledger};
@@ -12,6 +12,7 @@ use crate::task::{Problem, Train};
 use crate::tree::{Stage, Tree};
 use rand::RngExt;
 use rand_distr::{Distribution, Gamma};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A searched question.
@@ -58,7 +59,7 @@ pub async fn search_problem(
         depth: 0,
     };
     let mut rng = stream(seed, &[0]);
-    let grows = params.memoise && params.rollout == Rollout::Greedy && params.rolls_out();
+    let grows = params.grows() && params.rolls_out();
     let moves = rng.random::<f32>() < params.random_root.share;
     let mut greedy = None;
     if grows || params.skip_solved || moves {
@@ -73,6 +74,7 @@ pub async fn search_problem(
     }
     let preamble = root.context[prompt.len()..].to_vec();
     let tree_params = params.tree(params.max_new_tokens - preamble.len(), seed);
+    let helpers = policy.helpers(params, prompt, &mut ledger).await?;
     let mut driver = Driver {
         tree: Tree::new(tree_params, expansion(&root.output)),
         session,
@@ -87,6 +89,8 @@ pub async fn search_problem(
         simulations: 0,
         correct_simulations: 0,
         memo_hits: 0,
+        helpers,
+        opinions: HashMap::new(),
     };
     if let Some((played, outcome)) = greedy {
         driver.plant(played, outcome);

@@ -1,6 +1,7 @@
 //! Searches that move by spans and steps, and other judges of leaves.
 
 use super::*;
+use tokenzero::model::weights::StoredType;
 use tokenzero::search::{Actions, Judge, Options, Prior};
 use tokenzero::tree::{Gate, Width};
 
@@ -75,6 +76,89 @@ fn options_and_judges_do_not_depend_on_the_number_of_workers() {
         assert_eq!(full + cheap.count(), 24);
         assert_eq!(full == 24, cap.share == 1.0);
     }
+}
+
+/// A greedy rollout is the same whoever plays it.
+#[test]
+fn a_player_with_the_policys_weights_leaves_the_same_tree() {
+    let bench = Bench::new(true);
+    let mut own = params(16);
+    own.questions = 12;
+    own.search.memoise = false;
+    own.search.tree.lambda = 0.5;
+    let mut player = own.clone();
+    player.search.player = TINY.into();
+    let (own, player) = (bench.collect(&own), bench.collect(&player));
+    let (own, player) = (
+        trace::read_dir(own.path()).unwrap(),
+        trace::read_dir(player.path()).unwrap(),
+    );
+    for (a, b) in own.iter().zip(&player) {
+        assert_eq!(visited(a), visited(b));
+        assert!(a.forward_tokens < b.forward_tokens, "texts are read anew");
+    }
+}
+
+/// A reward model that is the value net itself judges as it does, and costs the texts that it reads.
+#[test]
+fn a_reward_model_with_the_value_nets_weights_answers_the_same() {
+    let bench = Bench::new(true);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("reward");
+    checkpoint(true).save(&path, StoredType::F32).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let reward = Judge::Reward {
+        path: path.to_str().unwrap().into(),
+        weight: 1.0,
+    };
+    for (form, judges) in [
+        (GuidedForm::Whole, vec![reward.clone()]),
+        (
+            GuidedForm::PerToken,
+            vec![Judge::Value { weight: 1.0 }, reward],
+        ),
+    ] {
+        let value = GuidedParams {
+            form,
+            simulations: 15,
+            max_new_tokens: 38,
+            ..GuidedParams::default()
+        };
+        let judged = GuidedParams {
+            judges,
+            ..value.clone()
+        };
+        let policy = bench.policy();
+        let aided = policy.with_aides(
+            vec![(path.to_str().unwrap().into(), true)],
+            &bench.tokenizer,
+        );
+        let aided = aided.unwrap();
+        for problem in bench.task.test(5).unwrap() {
+            let prompt = bench.task.prompt(&problem.question);
+            let prompt = bench.tokenizer.prompt(&prompt.plain, &prompt.messages);
+            let prompt = prompt.unwrap();
+            let a = runtime.block_on(policy.guided(&prompt, &value, 1)).unwrap();
+            let b = runtime.block_on(aided.guided(&prompt, &judged, 1)).unwrap();
+            assert_eq!(a.completion.tokens, b.completion.tokens);
+            assert_eq!(a.nodes, b.nodes);
+            assert_eq!(b.ledger.prefill, a.ledger.prefill + prompt.len() as u64 - 1);
+            assert_eq!(b.ledger.rollout, a.ledger.rollout);
+            assert!(
+                b.ledger.value > 15,
+                "each leaf is read with the prompt's last token"
+            );
+            let unopened = runtime.block_on(policy.guided(&prompt, &judged, 1));
+            assert!(unopened.is_err());
+        }
+    }
+    let nobody = bench
+        .policy()
+        .with_aides(vec![(TINY.into(), true)], &bench.tokenizer);
+    let error = nobody.err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("no value net"), "{error}");
 }
 
 /// Visited nodes where no simulation of a tree ended are inside options.

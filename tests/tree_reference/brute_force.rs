@@ -75,7 +75,7 @@ impl Reference {
         let several = probs.iter().skip(1).any(|&p| p >= floor);
         let closed = match self.params.gate {
             Gate::Every => false,
-            Gate::Nth { n } => path.len() % n as usize != 0,
+            Gate::Nth { n } => !path.len().is_multiple_of(n as usize),
             Gate::Entropy { above } => {
                 let rest = 1.0 - probs.iter().sum::<f64>();
                 let all = probs.iter().copied().chain([rest.max(1e-300)]);

@@ -345,8 +345,9 @@ fn commit_keeps_what_is_known_of_options() {
             }
             let best = tree.best_child(tree.root(), Pick::Visits).unwrap();
             let (path, facts) = (tree.tokens(best), (tree.visits(best), tree.stage(best)));
-            for depth in tree.tokens(tree.root()).len()..path.len() {
-                slots.free(tree.commit(path[depth]));
+            let committed = tree.tokens(tree.root()).len();
+            for &token in &path[committed..] {
+                slots.free(tree.commit(token));
                 tree.check().unwrap();
                 slots.check(&tree);
             }

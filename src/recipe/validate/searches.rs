@@ -5,6 +5,10 @@ use crate::recipe::toml_source::Error;
 use crate::search::{self, Actions, GuidedParams, Judge, Rollout, check_judges};
 use crate::tree::{self, Gate};
 
+fn is_confidence(judge: &Judge) -> bool {
+    matches!(judge, Judge::Confidence { .. })
+}
+
 impl Checker<'_> {
     /// A search for training traces, which the recipe has at `at`.
     pub(super) fn training_search(&self, search: &search::Params, at: &str) -> Result<(), Error> {
@@ -14,7 +18,17 @@ impl Checker<'_> {
         self.at_least(1, cap.simulations as usize, &simulations)?;
         self.share(search.stop.variance, &format!("{at}.stop.variance"))?;
         self.moves(&search.actions, &search.tree, at)?;
-        self.judges(&search.judges, search.rollout, at)
+        self.judges(&search.judges, search.rollout, at)?;
+        let beam = matches!(search.rollout, Rollout::Beam { .. });
+        let sure = search.judges.iter().any(is_confidence);
+        if !search.player.is_empty() && (beam || sure) {
+            return Err(self.invalid(
+                &format!("{at}.player"),
+                "another checkpoint plays greedily or by draws, and leaves no probabilities".into(),
+                "leave out `player`, or the beam and the judge `confidence`",
+            ));
+        }
+        Ok(())
     }
 
     /// A search for an answer, which the recipe has at `at`.
@@ -56,7 +70,7 @@ impl Checker<'_> {
         if let Err(message) = check_judges(judges) {
             return Err(self.invalid(&path, message, "write weights of at least 0, one above 0"));
         }
-        let sure = judges.iter().any(|j| matches!(j, Judge::Confidence { .. }));
+        let sure = judges.iter().any(is_confidence);
         if sure && matches!(rollout, Rollout::Beam { .. }) {
             return Err(self.invalid(
                 &path,
