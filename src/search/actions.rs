@@ -46,7 +46,8 @@ pub enum Actions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Options of a node at most: equal ones merge. Default 4.
+    /// Options of a node at most: equal ones merge, and near the end of a budget of tokens only those are
+    /// drawn that it pays for. Default 4.
     pub count: usize,
     /// Softmax temperature of the draws. Default 1.
     pub temperature: f32,

@@ -94,7 +94,8 @@ impl Driver<'_> {
         let left = (self.tree.params().max_depth - self.tree.depth(node)) as usize;
         let limit = actions.limit(left);
         let options = actions.options().cloned().unwrap_or_default();
-        let mut jobs = Vec::with_capacity(options.count);
+        let count = options.count.min(self.affordable(limit + 1));
+        let mut jobs = Vec::with_capacity(count);
         if options.greedy {
             jobs.push(self.greedy_option(node, limit));
         }
@@ -104,7 +105,7 @@ impl Driver<'_> {
         let mut context = self.context(node);
         context.pop();
         let last = self.tree.token(node).unwrap_or(self.root_token);
-        for index in jobs.len()..options.count {
+        for index in jobs.len()..count {
             let choose = Choose::Sample {
                 temperature: options.temperature,
                 top_p: 1.0,
@@ -117,6 +118,15 @@ impl Driver<'_> {
             });
         }
         Draws(jobs)
+    }
+
+    /// How many options of `tokens` the budget still pays for, at least one.
+    fn affordable(&self, tokens: usize) -> usize {
+        let each = tokens as u64 * self.policy.engine.nets();
+        match self.params.stop.forward_tokens {
+            0 => usize::MAX,
+            limit => (limit.saturating_sub(self.ledger.total()) / each).max(1) as usize,
+        }
     }
 
     /// The most probable continuation, token by token, as far as it is recorded and on from there.
