@@ -1,5 +1,7 @@
 //! Checks of values that a type cannot state, each with its place in the recipe.
 
+mod searches;
+
 use super::toml_source::{Error, Source};
 use super::{Mode, Pretrain, Recipe};
 use crate::collect::imagine;
@@ -39,6 +41,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     check.at_least(1, search.max_new_tokens, "collect.search.max_new_tokens")?;
     check.slots(search.slots, search.least_slots(), "collect.search.slots")?;
     check.tree(&search.tree, "collect.search.tree")?;
+    check.training_search(search, "collect.search")?;
     check.share(search.noise.fraction, "collect.search.noise.fraction")?;
     check.positive(search.noise.alpha, "collect.search.noise.alpha")?;
     check.positive(search.noise.temperature, "collect.search.noise.temperature")?;
@@ -84,6 +87,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
         check.at_least(1, guided.max_new_tokens, &format!("{at}.max_new_tokens"))?;
         check.slots(guided.slots, guided.least_slots(), &format!("{at}.slots"))?;
         check.tree(&guided.tree, &format!("{at}.tree"))?;
+        check.guided_search(guided, &at)?;
         check.own_name(name, &at, recipe.evaluate.beam.contains_key(name))?;
     }
     for (name, beam) in &recipe.evaluate.beam {
