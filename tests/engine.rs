@@ -59,6 +59,7 @@ fn request(tokens: Vec<u32>, choose: Choose) -> Request {
             choose,
             max_new_tokens: 40,
             stop: Arc::from([0u32, 7]),
+            until: None,
             record: true,
         }),
     }

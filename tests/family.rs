@@ -221,6 +221,41 @@ fn texts_of_a_question_are_ranked_alike_by_the_verb_and_in_an_evaluation() {
 }
 
 #[test]
+fn every_way_to_move_and_to_judge_is_on_the_frontier() {
+    let mut command = tokenzero();
+    command.args(["compare", "recipes/family/actions.toml", "--json"]);
+    command.args(["--budgets", "2,8", "--set", "evaluate.questions=12"]);
+    let found = command.assert().success().get_output().stdout.clone();
+    let frontier: Value = serde_json::from_slice(&found).unwrap();
+    let tokens = |method: &str, budget: u64| {
+        let points = frontier["points"].as_array().unwrap().iter();
+        let mut own = points.filter(|p| p["method"] == method && p["budget"] == budget);
+        let point = own.next().unwrap_or_else(|| panic!("{method} at {budget}"));
+        point["forward_tokens"].as_f64().unwrap()
+    };
+    for method in [
+        "span",
+        "step",
+        "diverse",
+        "solution",
+        "lookahead",
+        "unsure",
+        "entropy",
+        "nth",
+        "spread",
+        "progressive",
+        "calm",
+        "confidence",
+        "mixture",
+    ] {
+        let (small, large) = (tokens(method, 2), tokens(method, 8));
+        assert!(small <= large, "{method}: {small} and {large}");
+        // The answer's end and what the last simulation began come on top.
+        assert!(large < 32.0 * 8.0 + 250.0, "{method}: {large}");
+    }
+}
+
+#[test]
 fn recipes_that_ask_different_questions_are_not_compared() {
     let mut command = tokenzero();
     command.args([

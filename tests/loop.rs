@@ -1,5 +1,8 @@
 //! Collection and the loop, on the bundled model.
 
+#[path = "loop/actions.rs"]
+mod actions;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +27,19 @@ struct Bench {
     task: Arc<dyn Task>,
 }
 
+/// The networks of a [`Bench`].
+fn checkpoint(with_value: bool) -> Checkpoint {
+    let device = device::open("cpu").unwrap();
+    let mut checkpoint = Checkpoint::load(Path::new(TINY), &device).unwrap();
+    checkpoint.value = with_value.then(|| {
+        let hidden = checkpoint.config().hidden_size;
+        let mut head = ValueHead::init(HeadKind::Mlp, hidden, 16, 4, &device);
+        head.score = head.score.map(|t| t.ones_like());
+        Value::Shared(head)
+    });
+    checkpoint
+}
+
 impl Bench {
     /// The bundled countdown model; with a value head whose opinions are arbitrary but not equal.
     fn new(with_value: bool) -> Bench {
@@ -31,27 +47,17 @@ impl Bench {
     }
 
     fn with(with_value: bool, params: engine::Params) -> Bench {
-        let device = device::open("cpu").unwrap();
-        let checkpoint = Checkpoint::load(Path::new(TINY), &device).unwrap();
-        let value = with_value.then(|| {
-            let hidden = checkpoint.config().hidden_size;
-            let mut head = ValueHead::init(HeadKind::Mlp, hidden, 16, 4, &device);
-            head.score = head.score.map(|t| t.ones_like());
-            Value::Shared(head)
-        });
-        let engine = Engine::start(checkpoint.policy, value, params).unwrap();
+        let set = checkpoint(with_value);
+        let engine = Engine::start(set.policy, set.value, params).unwrap();
         Bench {
             engine,
-            tokenizer: Arc::new(checkpoint.tokenizer),
+            tokenizer: Arc::new(set.tokenizer),
             task: task::open(&task::Params::default()).unwrap(),
         }
     }
 
     fn policy(&self) -> Policy {
-        Policy {
-            engine: self.engine.handle(),
-            stop: self.tokenizer.stop_tokens().into(),
-        }
+        Policy::new(self.engine.handle(), &self.tokenizer)
     }
 
     fn collect(&self, params: &collect::Params) -> tempfile::TempDir {
@@ -461,14 +467,14 @@ fn guided_decoding_is_deterministic_and_honours_its_limits() {
                     .prompt(&prompt.plain, &prompt.messages)
                     .unwrap();
                 let policy = bench.policy();
-                let run = || runtime.block_on(policy.guided(&prompt, &params)).unwrap();
+                let run = |params| runtime.block_on(policy.guided(&prompt, params, 0)).unwrap();
                 let slots = leaves * 38;
                 let tight = GuidedParams {
                     slots,
                     ..params.clone()
                 };
-                let tight = runtime.block_on(policy.guided(&prompt, &tight)).unwrap();
-                let (a, b) = (run(), run());
+                let tight = run(&tight);
+                let (a, b) = (run(&params), run(&params));
                 assert_eq!(a, b);
                 assert_eq!((&a.completion, a.nodes), (&tight.completion, tight.nodes));
                 recomputed += tight.ledger.total() - a.ledger.total();
@@ -595,10 +601,7 @@ fn imagined_questions_are_voted_on_and_none_is_of_the_test_split() {
     let task: Arc<dyn Task> = Arc::new(Writes(arithmetic.unwrap()));
     let tokenizer = Arc::new(checkpoint.tokenizer);
     let engine = Engine::start(checkpoint.policy, None, Default::default()).unwrap();
-    let policy = Policy {
-        engine: engine.handle(),
-        stop: tokenizer.stop_tokens().into(),
-    };
+    let policy = Policy::new(engine.handle(), &tokenizer);
     let problems = task.train(0..12).unwrap();
     let imagine = |workers| {
         let mut how = params(workers);

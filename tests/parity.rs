@@ -86,6 +86,7 @@ fn compare(dir: &Path, prompt: Option<Vec<u32>>) {
             choose: Choose::Greedy,
             max_new_tokens: 64,
             stop: Arc::from([]),
+            until: None,
             record: false,
         };
         let request = Request {

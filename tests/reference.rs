@@ -22,6 +22,12 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("collect.imagine", "collect/imagine/mod.rs", "Params"),
     ("collect.search", "search/params.rs", "Params"),
     ("collect.search.rollout", "search/params.rs", "Rollout"),
+    ("collect.search.actions", "search/actions.rs", "Actions"),
+    (
+        "collect.search.playout_cap",
+        "search/params.rs",
+        "PlayoutCap",
+    ),
     ("collect.search.stop", "search/params.rs", "Stop"),
     ("collect.search.noise", "search/params.rs", "Noise"),
     (
@@ -32,6 +38,8 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("collect.search.redraw", "search/redraw.rs", "Params"),
     ("collect.search.tree", "tree/params.rs", "Params"),
     ("collect.search.tree.rule", "tree/rule.rs", "Rule"),
+    ("collect.search.tree.gate", "tree/gate.rs", "Gate"),
+    ("collect.search.tree.width", "tree/width.rs", "Width"),
     ("traces", "train/from_traces.rs", "Params"),
     ("traces.sound", "train/sound.rs", "Params"),
     ("traces.policy", "train/distil.rs", "Params"),
@@ -44,8 +52,24 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("evaluate", "evaluate/mod.rs", "Params"),
     ("evaluate.sampling", "search/sample.rs", "Params"),
     ("evaluate.search.searched", "search/guided.rs", "Params"),
+    (
+        "evaluate.search.searched.actions",
+        "search/actions.rs",
+        "Actions",
+    ),
+    (
+        "evaluate.search.searched.rollout",
+        "search/params.rs",
+        "Rollout",
+    ),
     ("evaluate.search.searched.tree", "tree/params.rs", "Params"),
     ("evaluate.search.searched.tree.rule", "tree/rule.rs", "Rule"),
+    ("evaluate.search.searched.tree.gate", "tree/gate.rs", "Gate"),
+    (
+        "evaluate.search.searched.tree.width",
+        "tree/width.rs",
+        "Width",
+    ),
 ];
 
 /// Comments by name of field, or of variant, of a type; a field of a variant is `variant.field`.
@@ -148,7 +172,11 @@ fn reference() -> String {
             let nested = TABLES.iter().any(|t| t.0 == joined(table, key));
             let known = rows.iter().any(|row| &row.0 == key);
             let elsewhere = root.contains_key(key) && table.is_empty();
-            if !known && !nested && !elsewhere && key != "max_depth" && key != "rounds" {
+            if !known
+                && !nested
+                && !elsewhere
+                && !["max_depth", "driven", "rounds"].contains(&key.as_str())
+            {
                 rows.push((key.clone(), "-".into()));
             }
         }

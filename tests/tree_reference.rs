@@ -9,6 +9,8 @@ mod evictions;
 mod gumbel;
 #[path = "tree_reference/leaves.rs"]
 mod leaves;
+#[path = "tree_reference/options.rs"]
+mod options;
 #[path = "tree_reference/rollouts.rs"]
 mod rollouts;
 #[path = "tree_reference/study.rs"]
@@ -68,6 +70,76 @@ fn leaves_in_flight_without_virtual_loss_match_brute_force() {
     for seed in 0..100 {
         matches_reference(2000 + seed, 8, |params| params.virtual_loss = 0.0);
     }
+}
+
+#[test]
+fn gates_match_brute_force() {
+    let gates = [
+        Gate::Nth { n: 3 },
+        Gate::Entropy { above: 1.2 },
+        Gate::Unsure { below: 0.4 },
+    ];
+    for seed in 0..240 {
+        let wide = 1 + seed as usize % 5;
+        matches_reference(6000 + seed, wide, |params| {
+            params.gate = gates[seed as usize % 3];
+        });
+    }
+}
+
+#[test]
+fn widths_match_brute_force() {
+    let widths = [
+        Width::Progressive {
+            factor: 1.0,
+            exponent: 0.4,
+        },
+        Width::Spread {
+            least: 1,
+            factor: 2.5,
+        },
+    ];
+    for seed in 0..200 {
+        let wide = 1 + seed as usize % 3;
+        matches_reference(6500 + seed, wide, |params| {
+            params.width = widths[seed as usize % 2];
+        });
+    }
+}
+
+#[test]
+fn plain_sampling_leaves_one_child_that_depends_on_seed_and_text() {
+    let tokens = |seed: u64, plain: f32| -> Vec<Vec<u32>> {
+        let world = World {
+            seed: 9,
+            max_depth: 12,
+        };
+        let params = Params {
+            plain,
+            max_depth: 12,
+            driven: Driven {
+                seed,
+                ..Driven::default()
+            },
+            ..Params::default()
+        };
+        let (tree, _) = search(&world, &params, 30, 1, Memory::None);
+        tree.nodes()
+            .filter(|&node| tree.visits(node) > 0)
+            .map(|node| tree.tokens(node))
+            .collect()
+    };
+    let one = tokens(1, 1.0);
+    assert_eq!(one, tokens(1, 1.0));
+    // A single line of tokens: every node continues the one before it.
+    assert!(one.windows(2).all(|pair| pair[1].starts_with(&pair[0])));
+    let different = (2..40).filter(|&seed| tokens(seed, 1.0) != one).count();
+    assert!(different > 10, "{different} of 38 seeds draw another text");
+    assert!(
+        tokens(1, 0.3)
+            .windows(2)
+            .any(|pair| !pair[1].starts_with(&pair[0]))
+    );
 }
 
 #[test]
@@ -241,6 +313,7 @@ proptest! {
                         attach(&mut tree, parent, token, &world, &mut slots);
                         tree.advance(&mut leaves[i]);
                     }
+                    Status::Closed { .. } => unreachable!("this tree moves by tokens"),
                     Status::Ready { node, .. } => {
                         let value = tree.value(node);
                         tree.complete(leaves.remove(i), value);

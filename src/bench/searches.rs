@@ -86,7 +86,7 @@ pub(super) fn guided(subject: &Subject, params: &Params) -> Result<Figure, Error
         let from = Instant::now();
         runtime()?.block_on(async {
             for prompt in &prompts {
-                policy.guided(prompt, &guided).await?;
+                policy.guided(prompt, &guided, 0).await?;
             }
             Ok::<_, Error>(())
         })?;

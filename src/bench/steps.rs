@@ -46,6 +46,7 @@ pub(super) fn decode(
                                     choose: Choose::Greedy,
                                     max_new_tokens: steps,
                                     stop: Arc::from([]),
+                                    until: None,
                                     record: false,
                                 }),
                             })

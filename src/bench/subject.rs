@@ -167,10 +167,7 @@ impl Subject {
             self.value.clone().unwrap_or_else(head)
         });
         let engine = Engine::start(self.policy.clone(), value, self.engine.clone())?;
-        let policy = Policy {
-            engine: engine.handle(),
-            stop: self.tokenizer.stop_tokens().into(),
-        };
+        let policy = Policy::new(engine.handle(), &self.tokenizer);
         Ok((engine, policy))
     }
 }

@@ -156,10 +156,7 @@ fn fresh_head(learn: &Learn, checkpoint: &Checkpoint, device: &Device) -> ValueH
 
 /// The policy of a running engine.
 pub(super) fn policy(engine: &Engine, tokenizer: &Arc<Tokenizer>) -> Policy {
-    Policy {
-        engine: engine.handle(),
-        stop: tokenizer.stop_tokens().into(),
-    }
+    Policy::new(engine.handle(), tokenizer)
 }
 
 /// What a phase that uses the model works with.

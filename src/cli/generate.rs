@@ -201,17 +201,21 @@ async fn answer_all(
                 ..Draft::default()
             })
         });
+        let seed = crate::search::seed_of(args.seed, &[index as u64]);
         let choose = match args.temperature {
             0.0 => Choose::Greedy,
             temperature => Choose::Sample {
                 temperature,
                 top_p: args.top_p,
-                seed: crate::search::seed_of(args.seed, &[index as u64]),
+                seed,
             },
         };
         tasks.spawn(async move {
             let tokens = match simulations {
-                Some(simulations) => search(&policy, &prompt, simulations, max_new_tokens).await,
+                Some(simulations) => {
+                    let limits = (simulations, max_new_tokens);
+                    search(&policy, &prompt, limits, seed).await
+                }
                 None => decode(&policy, prompt, choose, max_new_tokens, draft).await,
             };
             (index, tokens)
@@ -248,6 +252,7 @@ async fn decode(
             choose,
             max_new_tokens,
             stop: policy.stop.clone(),
+            until: None,
             record: false,
         }),
     };
@@ -257,14 +262,17 @@ async fn decode(
 async fn search(
     policy: &Policy,
     prompt: &[u32],
-    simulations: u32,
-    max_new_tokens: usize,
+    (simulations, max_new_tokens): (u32, usize),
+    seed: u64,
 ) -> Result<Vec<u32>> {
     let params = GuidedParams {
         simulations,
         max_new_tokens,
         ..GuidedParams::default()
     };
-    let guided = policy.guided(prompt, &params).await.into_diagnostic()?;
+    let guided = policy
+        .guided(prompt, &params, seed)
+        .await
+        .into_diagnostic()?;
     Ok(guided.completion.tokens)
 }

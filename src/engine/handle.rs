@@ -5,6 +5,7 @@ use super::request::{Reply, Request};
 use super::thread::{Message, Shared, Worker};
 use super::{Load, Params, Place};
 use crate::model::{Decoder, Value};
+use burn::tensor::Device;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -77,6 +78,9 @@ pub struct EngineHandle {
     vocab: usize,
     /// Nets that forward every token: 2 with a value trunk of its own, else 1.
     nets: u64,
+    /// Of the policy.
+    parameters: usize,
+    device: Device,
 }
 
 impl Engine {
@@ -122,6 +126,8 @@ impl Engine {
             limit: config.max_position_embeddings,
             vocab: config.vocab_size,
             nets,
+            parameters: config.parameters(),
+            device: policy.embedding.val().device(),
         };
         let thread = std::thread::Builder::new()
             .name("engine".into())
@@ -192,6 +198,16 @@ impl EngineHandle {
     /// Forward passes that one token costs: 2 where the value net has a trunk of its own.
     pub fn nets(&self) -> u64 {
         self.nets
+    }
+
+    /// Parameters of the policy.
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    /// Where the weights were when the engine started.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// What the engine did since its start.

@@ -27,7 +27,7 @@ pub use handle::{Engine, EngineHandle, Error, Session};
 pub use machine::Machine;
 pub use meter::{Load, Meter};
 pub use pool::Slot;
-pub use request::{Choose, Finish, Generate, Output, Reply, Request};
+pub use request::{Choose, Ends, Finish, Generate, Output, Reply, Request, Until};
 
 use crate::model::device::is_cpu;
 use burn::tensor::{DType, Device};

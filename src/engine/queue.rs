@@ -1,7 +1,7 @@
 //! Several steps of decode on an accelerator before one look at what came of them: what a step chooses
 //! goes into the next one without leaving the device.
 //!
-//! A row whose end nobody sees yet, at a stop token, goes on in slots of its own, which go back to the
+//! A row whose end nobody sees yet, at a stop token or by its own rule, goes on in slots of its own, which go back to the
 //! pool when the end is seen; at its last token, which is known beforehand, it only fills its place.
 
 use super::batch::Batch;

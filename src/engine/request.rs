@@ -17,6 +17,19 @@ pub struct Request {
     pub generate: Option<Generate>,
 }
 
+/// What [`Until`] asks about the tokens generated so far.
+pub type Ends = dyn Fn(&[u32]) -> bool + Send + Sync;
+
+/// A rule that ends a row: asked with the tokens generated so far, after each of them.
+#[derive(Clone)]
+pub struct Until(pub std::sync::Arc<Ends>);
+
+impl std::fmt::Debug for Until {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Until")
+    }
+}
+
 /// Continuation of a row by the policy itself.
 #[derive(Debug, Clone)]
 pub struct Generate {
@@ -25,6 +38,8 @@ pub struct Generate {
     pub max_new_tokens: usize,
     /// Tokens that end the row.
     pub stop: std::sync::Arc<[u32]>,
+    /// A further end of the row, that of a step for one; it finishes as [`Finish::Length`].
+    pub until: Option<Until>,
     /// Whether an [`Output`] is kept for every position, not only for the last.
     pub record: bool,
     /// Where to look up what may come next. The reply is the same without, in fewer steps.
@@ -82,7 +97,7 @@ pub enum Finish {
     Forwarded,
     /// A stop token was chosen.
     Stop,
-    /// `max_new_tokens` were chosen and none of them stops.
+    /// `max_new_tokens` were chosen, or [`Generate::until`] ended it, and no token stops.
     Length,
 }
 

@@ -3,7 +3,7 @@
 use super::batch::{Judged, Wanted};
 use super::handle::Error;
 use super::pool::{Slot, SlotPool};
-use super::request::{Finish, Output, Reply, Request};
+use super::request::{Finish, Output, Reply, Request, Until};
 use tokio::sync::oneshot;
 
 /// Where a reply goes.
@@ -177,7 +177,10 @@ impl Row {
             self.reply.finish = Finish::Stop;
             return true;
         }
-        if self.reply.generated.len() >= generate.max_new_tokens {
+        let ends = |until: &Until| (until.0)(&self.reply.generated);
+        if self.reply.generated.len() >= generate.max_new_tokens
+            || generate.until.as_ref().is_some_and(ends)
+        {
             self.reply.finish = Finish::Length;
             return true;
         }

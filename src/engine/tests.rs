@@ -1,7 +1,7 @@
 //! Keys and values on a device, through the operations for one, against those in main memory.
 
 use super::{
-    Choose, Engine, Finish, Generate, Graphs, Load, Output, Params, Place, Reply, Request,
+    Choose, Engine, Finish, Generate, Graphs, Load, Output, Params, Place, Reply, Request, Until,
 };
 use crate::model::{
     Architecture, Calibration, Config, Decoder, HeadKind, HeadShape, Value, ValueHead,
@@ -71,6 +71,7 @@ fn decode_with(place: Place, device: &Device, head: Option<ValueHead>) -> Vec<Re
                         choose: Choose::Greedy,
                         max_new_tokens: 20,
                         stop: Arc::from([0u32]),
+                        until: None,
                         record: true,
                     }),
                 };
@@ -130,6 +131,11 @@ fn rows() -> Vec<Request> {
                     0 => Arc::from([]),
                     _ => (0..8).collect(),
                 },
+                until: (index % 5 == 4).then(|| {
+                    Until(Arc::new(|written: &[u32]| {
+                        written.len() > 2 && written[2] < 30
+                    }))
+                }),
                 record: index % 4 != 3,
                 draft: None,
             }),
@@ -290,7 +296,7 @@ fn a_nucleus_which_the_host_cuts_is_the_same_beside_queues() {
     same(&run(8, &requests), &run(1, &requests), NEAR);
 }
 
-/// Four steps run although the row stops in the second: that is what a queue is.
+/// Four steps run although the row ends in the second: that is what a queue is.
 #[test]
 fn a_row_goes_on_unseen_within_a_queue() {
     let device = Device::flex();
@@ -304,17 +310,24 @@ fn a_row_goes_on_unseen_within_a_queue() {
     let free = run(1, &request).0.swap_remove(0).0;
     let second = free.generated[1];
     assert_ne!(free.generated[0], second);
-    let generate = request.generate.as_mut().unwrap();
-    generate.stop = Arc::from([second]);
-    // Twice over, and one step each time for the question after it.
-    for (queued, steps) in [(1, 2), (4, 4), (8, 8)] {
-        let (replies, load) = run(queued, &request);
-        // One row is alone in every step: nothing differs by a bit.
-        same(&replies, &run(1, &request).0, 0.0);
-        assert_eq!(replies[0].0.generated, free.generated[..2]);
-        assert_eq!(replies[0].0.slots.len(), 2);
-        assert_eq!(load.steps, 2 * (steps + 1));
-        assert_eq!(load.tokens, 2 * (2 + 1));
+    let until = Until(Arc::new(move |written: &[u32]| written.contains(&second)));
+    for (stop, until, finish) in [
+        (Arc::from([second]), None, Finish::Stop),
+        (Arc::from([]), Some(until), Finish::Length),
+    ] {
+        let generate = request.generate.as_mut().unwrap();
+        (generate.stop, generate.until) = (stop, until);
+        // Twice over, and one step each time for the question after it.
+        for (queued, steps) in [(1, 2), (4, 4), (8, 8)] {
+            let (replies, load) = run(queued, &request);
+            // One row is alone in every step: nothing differs by a bit.
+            same(&replies, &run(1, &request).0, 0.0);
+            assert_eq!(replies[0].0.generated, free.generated[..2]);
+            assert_eq!(replies[0].0.finish, finish);
+            assert_eq!(replies[0].0.slots.len(), 2);
+            assert_eq!(load.steps, 2 * (steps + 1));
+            assert_eq!(load.tokens, 2 * (2 + 1));
+        }
     }
 }
 
@@ -467,6 +480,7 @@ fn whoever_waits_for_a_panicked_engine_learns_why() {
                 choose: Choose::Greedy,
                 max_new_tokens: 100,
                 stop: Arc::from([]),
+                until: None,
                 record: false,
             }),
         };

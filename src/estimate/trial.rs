@@ -77,10 +77,7 @@ impl<'a> Bench<'a> {
         let value = Value::Shared(head.clone());
         let engine = Engine::start(base.policy.clone(), Some(value), recipe.engine.clone())?;
         Ok(Bench {
-            policy: Policy {
-                engine: engine.handle(),
-                stop: tokenizer.stop_tokens().into(),
-            },
+            policy: Policy::new(engine.handle(), &tokenizer),
             recipe,
             ground,
             tokenizer,
@@ -133,6 +130,7 @@ impl<'a> Bench<'a> {
                 choose: Choose::Greedy,
                 max_new_tokens: STEPS,
                 stop: Arc::from([]),
+                until: None,
                 record: true,
             };
             let row = request(reply.slots.clone(), vec![next], Some(generate));

@@ -1,5 +1,6 @@
 //! One question, one method, its answer. Nothing here knows a gold answer.
 
+use super::Setting;
 use super::vote::{self, Candidate};
 use crate::model::Tokenizer;
 use crate::search::{
@@ -57,10 +58,22 @@ pub(super) enum Method {
         sampling: SampleParams,
         seed: u64,
     },
-    /// Value-guided search.
-    Guided(GuidedParams),
+    /// Value-guided search; its draws come from the seed.
+    Guided(Box<GuidedParams>, u64),
     /// Beam search by value.
     Beam(BeamParams),
+}
+
+impl Method {
+    /// The policy of `setting`, with the checkpoints at hand that the method asks.
+    pub fn policy(&self, setting: &Setting<'_>) -> Result<Policy, Error> {
+        match self {
+            Method::Guided(params, _) => {
+                setting.policy.with_aides(params.aides(), setting.tokenizer)
+            }
+            _ => Ok(setting.policy.clone()),
+        }
+    }
 }
 
 /// How one of several draws is chosen.
@@ -107,8 +120,9 @@ impl Shared {
                 let (completion, ledger) = self.policy.greedy(prompt, *max_new_tokens).await?;
                 Ok(vec![self.give(completion, ledger, false)])
             }
-            Method::Guided(params) => {
-                let guided = self.policy.guided(prompt, params).await?;
+            Method::Guided(params, seed) => {
+                let seed = seed_of(*seed, &[id]);
+                let guided = self.policy.guided(prompt, params, seed).await?;
                 Ok(vec![self.give(guided.completion, guided.ledger, true)])
             }
             Method::Beam(params) => {

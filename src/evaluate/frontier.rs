@@ -119,7 +119,7 @@ pub fn frontier<S: HeldOut>(
             guided.simulations = limit as u32;
             plan.push(Entry::one(
                 named(name, budget),
-                answers::Method::Guided(guided),
+                answers::Method::Guided(Box::new(guided), setting.seed),
             ));
         }
     }

@@ -96,7 +96,7 @@ pub fn right_answers(
     let method = match params.method.as_str() {
         "greedy" => Method::Greedy(how.max_new_tokens),
         name => match how.search.get(name) {
-            Some(guided) => Method::Guided(guided.clone()),
+            Some(guided) => Method::Guided(Box::new(guided.clone()), setting.seed),
             None => return Err(Error::NoSuchMethod(name.into())),
         },
     };

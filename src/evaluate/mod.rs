@@ -234,7 +234,8 @@ pub fn evaluate<S: HeldOut>(
     });
     let mut plan = vec![Entry::greedy(params), samples];
     for (name, guided) in &params.search {
-        plan.push(Entry::one(name, answers::Method::Guided(guided.clone())));
+        let method = answers::Method::Guided(Box::new(guided.clone()), setting.seed);
+        plan.push(Entry::one(name, method));
     }
     for (name, beam) in &params.beam {
         plan.push(Entry::one(name, answers::Method::Beam(beam.clone())));
@@ -358,7 +359,7 @@ async fn answer_all(
     bar: &Progress,
 ) -> Result<Vec<Vec<Answer>>, Error> {
     let shared = Arc::new(answers::Shared {
-        policy: setting.policy.clone(),
+        policy: method.policy(setting)?,
         tokenizer: setting.tokenizer.clone(),
         task: setting.task.clone(),
         method: method.clone(),

@@ -427,10 +427,7 @@ impl Run {
     }
 
     fn policy(&self, engine: &Engine) -> Policy {
-        Policy {
-            engine: engine.handle(),
-            stop: self.tokenizer.stop_tokens().into(),
-        }
+        Policy::new(engine.handle(), &self.tokenizer)
     }
 }
 

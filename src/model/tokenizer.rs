@@ -212,6 +212,11 @@ impl Tokenizer {
         &self.stop
     }
 
+    /// Whether another one gives the same text the same tokens and ends it by the same ones.
+    pub fn same_tokens(&self, other: &Tokenizer) -> bool {
+        self.files.tokenizer == other.files.tokenizer && self.stop == other.stop
+    }
+
     /// The token that training appends to a finished text: the first stop token.
     pub fn eos(&self) -> u32 {
         self.stop[0]

@@ -1,5 +1,7 @@
 //! Checks of values that a type cannot state, each with its place in the recipe.
 
+mod searches;
+
 use super::toml_source::{Error, Source};
 use super::{Mode, Pretrain, Recipe};
 use crate::collect::imagine;
@@ -44,6 +46,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     check.slots(search.slots, search.least_slots(), "collect.search.slots")?;
     check.tree(&search.tree, "collect.search.tree")?;
     check.not_negative(search.pessimism, "collect.search.pessimism")?;
+    check.training_search(search, "collect.search")?;
     check.share(search.noise.fraction, "collect.search.noise.fraction")?;
     check.positive(search.noise.alpha, "collect.search.noise.alpha")?;
     check.positive(search.noise.temperature, "collect.search.noise.temperature")?;
@@ -90,6 +93,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
         check.slots(guided.slots, guided.least_slots(), &format!("{at}.slots"))?;
         check.not_negative(guided.pessimism, &format!("{at}.pessimism"))?;
         check.tree(&guided.tree, &format!("{at}.tree"))?;
+        check.guided_search(guided, &at)?;
         check.own_name(name, &at, recipe.evaluate.beam.contains_key(name))?;
     }
     for (name, beam) in &recipe.evaluate.beam {

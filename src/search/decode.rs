@@ -1,10 +1,12 @@
 //! Plain decoding by the policy, and what any method's answer looks like.
 
 use super::Error;
+use super::aide::Aides;
 use super::ledger::Ledger;
 use crate::engine::{
     Choose, EngineHandle, Finish, Generate, Output, Reply, Request, Session, Slot,
 };
+use crate::model::Tokenizer;
 use crate::tree::{self, Expansion};
 use std::sync::Arc;
 
@@ -13,7 +15,14 @@ use std::sync::Arc;
 pub struct Policy {
     pub engine: EngineHandle,
     pub stop: Arc<[u32]>,
+    /// For rules that look at text.
+    pub spell: Spell,
+    /// Other checkpoints that searches may ask.
+    pub aides: Aides,
 }
+
+/// The text of some tokens.
+pub type Spell = Arc<dyn Fn(&[u32]) -> String + Send + Sync>;
 
 /// A solution, however it was found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,6 +38,17 @@ pub struct Completion {
 }
 
 impl Policy {
+    /// The policy of a running engine, whose tokens are `tokenizer`'s.
+    pub fn new(engine: EngineHandle, tokenizer: &Arc<Tokenizer>) -> Policy {
+        let own = tokenizer.clone();
+        Policy {
+            engine,
+            stop: tokenizer.stop_tokens().into(),
+            spell: Arc::new(move |tokens| own.decode(tokens)),
+            aides: Aides::new(),
+        }
+    }
+
     /// Forwards a prompt in a fresh session.
     pub(super) async fn prefill(
         &self,
@@ -67,6 +87,7 @@ impl Policy {
                 choose,
                 max_new_tokens,
                 stop: self.stop.clone(),
+                until: None,
                 record: record.is_some(),
             }),
         }

@@ -1,15 +1,17 @@
 //! Simulations of one tree: what the tree asks for is forwarded, graded and handed back.
 
+use super::aide::Helpers;
 use super::decode::{Policy, engine_slot, expansion, tree_slot};
 use super::grader::Grader;
 use super::lookup::Lookup;
 use super::params::{Params, Rollout};
-use super::pressure::{Job, Lead};
+use super::pressure::Job;
 use super::random::seed_of;
 use super::rollout::{Beam, Play, Played};
 use super::{Error, Ledger};
 use crate::engine::{Choose, Request, Session, Slot};
-use crate::tree::{Child, Leaf, NodeId, RolloutStep, Status, Tree, mix};
+use crate::tree::{Child, Leaf, NodeId, RolloutStep, Status, Tree};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One tree with everything that its simulations need.
@@ -34,6 +36,10 @@ pub(super) struct Driver<'a> {
     pub correct_simulations: u32,
     /// Simulations that needed no forward pass.
     pub memo_hits: u32,
+    /// Other checkpoints at work on the question.
+    pub helpers: Helpers,
+    /// What reward models, by their place among the judges, said of nodes.
+    pub opinions: HashMap<(NodeId, usize), f32>,
 }
 
 /// What a leaf waits for.
@@ -42,6 +48,10 @@ enum Work {
     Expand { parent: NodeId, token: u32 },
     /// Play `node` out, starting at `from`, the end of its recorded greedy continuation.
     Rollout { node: NodeId, from: NodeId },
+    /// Draw the options of `node`.
+    Open { node: NodeId },
+    /// Ask the reward model at this place among the judges about `node`.
+    Reward { node: NodeId, judge: usize },
 }
 
 /// How a leaf goes on.
@@ -77,9 +87,9 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Lets the policy finish the text at `from`, and charges it; the tree does not grow.
+    /// Lets the policy finish the text at `from` greedily, and charges it; the tree does not grow.
     pub async fn play_to_end(&mut self, from: NodeId) -> Result<Played, Error> {
-        let job = self.play_out(from);
+        let job = self.play_out(from, Rollout::Greedy);
         let played = self.forward_one(job).await?;
         self.ledger
             .rollout(played.forwarded, self.policy.engine.nets());
@@ -94,16 +104,24 @@ impl Driver<'_> {
         self.session.release(&unused);
     }
 
-    fn stopped(&self) -> bool {
+    pub fn stopped(&self) -> bool {
         let stop = &self.params.stop;
         let found = self.tree.terminals();
         let reached = |limit: usize, count: usize| limit > 0 && count >= limit;
         reached(stop.terminals, found.correct + found.wrong)
             || (stop.forward_tokens > 0 && self.ledger.total() >= stop.forward_tokens)
+            || (stop.variance > 0.0 && self.agreed())
             || (reached(stop.correct, found.correct) && found.wrong >= stop.wrong)
             || (stop.correct_simulations > 0
                 && self.correct_simulations >= stop.correct_simulations
                 && self.simulations >= stop.after_simulations)
+    }
+
+    /// Whether the returns of the root differ as little as the stop rule asks for.
+    fn agreed(&self) -> bool {
+        let (stop, root) = (&self.params.stop, self.tree.root());
+        let enough = self.tree.visits(root) >= stop.after_simulations.max(2);
+        enough && self.tree.variance(root) <= f64::from(stop.variance)
     }
 
     /// Runs `count` simulations at once, in rounds: every round forwards what all leaves in
@@ -158,38 +176,44 @@ impl Driver<'_> {
                     }
                     self.tree.attach(parent, token, Child::Terminal);
                 }
+                Status::Closed {
+                    in_flight: true, ..
+                } => return Ok(Next::Wait),
+                Status::Closed { node, .. } => return Ok(Next::Work(Work::Open { node })),
                 Status::Ready { node, in_flight } => return self.evaluate(node, in_flight).await,
             }
         }
     }
 
     async fn evaluate(&mut self, node: NodeId, in_flight: bool) -> Result<Next, Error> {
-        let Some(grader) = self.grader.filter(|_| self.params.rolls_out()) else {
-            return Ok(Next::Return(self.tree.value(node)));
-        };
+        if let Some(judge) = self.silent(node) {
+            return Ok(match in_flight {
+                true => Next::Wait,
+                false => Next::Work(Work::Reward { node, judge }),
+            });
+        }
+        if !self.params.rolls_out() {
+            return Ok(Next::Return(self.returned(node, 0.0, None)));
+        }
         let terminal = self.tree.is_terminal(node);
         if terminal && self.tree.outcome(node).is_none() {
             let stopped = self.ends(self.tree.token(node));
-            let solution = self.solution(node, &[]);
-            let outcome = grader.outcome(&solution, stopped).await?;
+            let text = self.solution(node, &[]);
+            let outcome = self.verdict(&text, stopped, self.tree.value(node)).await?;
             self.tree.set_outcome(node, outcome);
         }
-        if let Some(outcome) = self.tree.outcome(node).filter(|_| terminal || self.grows()) {
-            return Ok(Next::Return(self.returned(node, outcome)));
+        let grows = self.params.grows();
+        if let Some(outcome) = self.tree.outcome(node).filter(|_| terminal || grows) {
+            return Ok(Next::Return(self.returned(node, outcome, None)));
         }
         if in_flight {
             return Ok(Next::Wait);
         }
-        let from = match self.grows() {
+        let from = match grows {
             true => self.tree.greedy_tail(node).nodes.pop().unwrap_or(node),
             false => node,
         };
         Ok(Next::Work(Work::Rollout { node, from }))
-    }
-
-    /// Whether rollouts grow the tree, so that none is repeated.
-    fn grows(&self) -> bool {
-        self.params.memoise && self.params.rollout == Rollout::Greedy
     }
 
     fn ends(&self, token: Option<u32>) -> bool {
@@ -197,24 +221,20 @@ impl Driver<'_> {
     }
 
     /// Tokens of the solution up to `node` and then `more`.
-    pub(super) fn solution(&self, node: NodeId, more: &[u32]) -> Vec<u32> {
+    pub fn solution(&self, node: NodeId, more: &[u32]) -> Vec<u32> {
         let mut tokens = self.preamble.clone();
         tokens.extend(self.tree.tokens(node));
         tokens.extend(more);
         tokens
     }
 
-    /// What a simulation that ends at `node` backs up.
-    fn returned(&mut self, node: NodeId, outcome: f32) -> f32 {
-        self.correct_simulations += u32::from(outcome > 0.0);
-        mix(self.params.tree.lambda, self.tree.value(node), outcome)
-    }
-
     /// The engine's part of `work`.
     fn play(&self, work: &Work) -> Job {
         let (parent, token) = match *work {
             Work::Expand { parent, token } => (parent, token),
-            Work::Rollout { from, .. } => return self.play_out(from),
+            Work::Rollout { from, .. } => return self.leaf_rollout(from),
+            Work::Open { node } => return self.draws(node),
+            Work::Reward { node, judge } => return Job::elsewhere(self.ask(node, judge), node),
         };
         let mut start = self.start_below(parent);
         start.tokens.push(token);
@@ -230,14 +250,36 @@ impl Driver<'_> {
         }
     }
 
-    fn play_out(&self, from: NodeId) -> Job {
+    /// A rollout by the player, or else by the policy.
+    fn leaf_rollout(&self, from: NodeId) -> Job {
         let left = (self.tree.params().max_depth - self.tree.depth(from)) as usize;
-        let start = match self.params.rollout {
+        let choose = match self.params.rollout {
+            Rollout::Sampled { temperature } => self.draw(temperature),
+            _ => Choose::Greedy,
+        };
+        match self.aided_rollout(from, choose, left) {
+            Some(aided) => Job::elsewhere(Play::Aided(aided), from),
+            None => self.play_out(from, self.params.rollout),
+        }
+    }
+
+    /// A draw at `temperature`, of the simulation at hand.
+    fn draw(&self, temperature: f32) -> Choose {
+        Choose::Sample {
+            temperature,
+            top_p: 1.0,
+            seed: seed_of(self.seed, &[u64::from(self.simulations)]),
+        }
+    }
+
+    fn play_out(&self, from: NodeId, rollout: Rollout) -> Job {
+        let left = (self.tree.params().max_depth - self.tree.depth(from)) as usize;
+        let start = match rollout {
             Rollout::Greedy => self.start_below(from),
             Rollout::Sampled { .. } | Rollout::Beam { .. } => self.start_at(from),
         };
         let (context, mut tokens) = (start.context, start.tokens);
-        let play = match self.params.rollout {
+        let play = match rollout {
             Rollout::Greedy => {
                 // A node that is not terminal has at least one continuation.
                 let last = self.tree.token(from).unwrap_or(self.root_token);
@@ -248,14 +290,11 @@ impl Driver<'_> {
                         last: first,
                         finished,
                     };
-                    return Job {
-                        play,
-                        end: from,
-                        lead: Lead::default(),
-                    };
+                    return Job::elsewhere(play, from);
                 }
                 tokens.push(first);
-                let record = self.params.memoise.then_some(self.params.top_k);
+                let records = self.params.memoise || self.params.reads_probabilities();
+                let record = records.then_some(self.params.top_k);
                 let draft = self.lookup.draft(&self.tree, from, context.len());
                 let request = self
                     .policy
@@ -264,16 +303,11 @@ impl Driver<'_> {
                 Play::Go { first, request }
             }
             Rollout::Sampled { temperature } => {
-                let choose = Choose::Sample {
-                    temperature,
-                    top_p: 1.0,
-                    seed: seed_of(self.seed, &[u64::from(self.simulations)]),
-                };
                 let record = Some(self.params.top_k);
                 let draft = self.lookup.draft(&self.tree, from, context.len());
                 Play::Draw(
                     self.policy
-                        .continuation(context, tokens, choose, left, record)
+                        .continuation(context, tokens, self.draw(temperature), left, record)
                         .drafted(draft),
                 )
             }
@@ -310,21 +344,34 @@ impl Driver<'_> {
                 None
             }
             Work::Rollout { node, from } => {
+                let nets = match self.params.player.is_empty() {
+                    true => nets,
+                    false => 1,
+                };
                 self.ledger.rollout(played.forwarded, nets);
                 self.lookup.remember(&self.tree, from, &played.tokens);
                 let tokens = self.solution(from, &played.tokens);
-                // `evaluate` asked for a rollout, so there is a grader.
-                let outcome = match self.grader {
-                    Some(grader) => grader.outcome(&tokens, played.finished).await?,
-                    None => -1.0,
-                };
+                let value = played.states.last().map(|(output, _)| output.value);
+                let value = value.unwrap_or_else(|| self.tree.value(from));
+                let outcome = self.verdict(&tokens, played.finished, value).await?;
+                let returned = self.returned(node, outcome, Some((from, &played)));
                 let keeps = self.params.rollout != Rollout::Greedy || self.params.memoise;
                 if keeps && (played.states.len() + 1 == played.tokens.len()) {
                     spare.extend(self.keep(from, played, outcome));
                 } else {
                     spare.extend(played.states.into_iter().map(|s| s.1));
                 }
-                Some(self.returned(node, outcome))
+                Some(returned)
+            }
+            Work::Reward { node, judge } => {
+                self.ledger.reward(played.forwarded);
+                self.opinions.insert((node, judge), played.opinion);
+                None
+            }
+            Work::Open { node } => {
+                self.ledger.rollout(played.forwarded, nets);
+                spare.extend(self.enter(node, played.options));
+                None
             }
         };
         if !spare.is_empty() {

@@ -1,13 +1,16 @@
 //! Rollout-free decoding: the tree is steered by the value net alone. The gold answer never
 //! enters here.
 
+use super::actions::Actions;
 use super::decode::{Completion, Policy, engine_slot, expansion};
 use super::driver::Driver;
+use super::judge::Judge;
 use super::lookup::Lookup;
-use super::params::Params as TreeSearch;
+use super::params::{Params as TreeSearch, Rollout};
 use super::{Error, Ledger};
-use crate::tree::{self, Child, NodeId, Pick, Tree};
+use crate::tree::{self, Child, NodeId, Pick, Stage, Tree};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What the simulations are spent on.
@@ -16,7 +19,8 @@ use std::sync::Arc;
 pub enum GuidedForm {
     /// One tree over the whole solution; the answer follows its best path, then the policy.
     Whole,
-    /// A tree at every token; the best child is committed and its subtree kept.
+    /// A tree at every token, or at the end of every option; the best child is committed and its subtree
+    /// kept.
     PerToken,
 }
 
@@ -29,11 +33,17 @@ pub struct Params {
     /// Simulations of a tree; with `per_token`, visits that a root is brought to before its best
     /// child is committed. Default 40.
     pub simulations: u32,
+    /// With `per_token`: visits that a root is brought to at most, where `compare` raises `simulations` to
+    /// what a budget allows; 0 for no other limit. Default 0.
+    pub root_simulations: u32,
     /// Forward tokens after which no further simulation begins, prompt included; 0 for no limit. Default
     /// 0.
     pub max_forward_tokens: u64,
     /// Continuations of a node: its most probable tokens. Default 5.
     pub top_k: usize,
+    /// What the search moves by: `{ kind = "token" }`, `{ kind = "span", tokens = 32 }` or `{ kind =
+    /// "step", stop = ["\n"], max_tokens = 64 }`. Default token.
+    pub actions: Actions,
     /// Leaves of one tree in flight at once, kept apart by virtual loss. Default 1.
     pub leaves: usize,
     /// Tokens of a solution at most, its stop token included. Default 256.
@@ -41,7 +51,8 @@ pub struct Params {
     /// Key-value slots that a tree may hold beside its prompt's; 0 for all that it could ever need. With
     /// fewer, more questions are searched at once in the same pool: a tree that would exceed them gives
     /// up the slots of its least visited tokens, and forwards those again that it comes back to. It
-    /// finds the same for more forward tokens. At least `leaves * max_new_tokens`. Default 0.
+    /// finds the same for more forward tokens. At least `leaves * max_new_tokens`, and with options as
+    /// many more for each leaf as those of a node take. Default 0.
     pub slots: usize,
     /// What ranks the children when the answer is read off: `visits`, `mean_return`, or `improved` for
     /// the completed-Q policy, which goes with the rule `gumbel`. Default `mean_return`.
@@ -49,6 +60,19 @@ pub struct Params {
     /// Standard deviations of an ensemble's values (`learn.heads`) that every value is lowered by; 0
     /// searches by the mean. Default 0.
     pub pessimism: f32,
+    /// Who judges a leaf, each with its share: `[{ kind = "value", weight = 1.0 }, { kind = "rollout" }, {
+    /// kind = "confidence" }, { kind = "reward", path = "DIR" }]`: the value net; its opinion of the text that a
+    /// rollout ends in, -1 where that was cut; how sure the policy was of the tokens up to the rollout's end
+    /// (Marco-o1); the value net of another checkpoint. Empty: the value net alone. Default empty.
+    pub judges: Vec<Judge>,
+    /// How a leaf is played out for judges that look at a finished text: `{ kind = "greedy" }` or `{ kind
+    /// = "sampled", temperature = 1.0 }`. Default greedy.
+    pub rollout: Rollout,
+    /// Ends a tree once the variance of its root's returns, 0 to 1, is at most this; 0 never does.
+    /// Default 0.
+    pub stop_variance: f32,
+    /// Simulations of a root that `stop_variance` waits for. Default 8.
+    pub stop_after: u32,
     /// Selection and expansion; `lambda` is always 0 here.
     pub tree: tree::Params,
 }
@@ -58,13 +82,19 @@ impl Default for Params {
         Params {
             form: GuidedForm::Whole,
             simulations: 40,
+            root_simulations: 0,
             max_forward_tokens: 0,
             top_k: 5,
+            actions: Actions::Token,
             leaves: 1,
             max_new_tokens: 256,
             slots: 0,
             pick: Pick::MeanReturn,
             pessimism: 0.0,
+            judges: Vec::new(),
+            rollout: Rollout::Greedy,
+            stop_variance: 0.0,
+            stop_after: 8,
             tree: tree::Params {
                 lambda: 0.0,
                 first_play_urgency: 0.2,
@@ -80,9 +110,14 @@ impl Params {
         TreeSearch {
             simulations: self.simulations,
             top_k: self.top_k,
+            actions: self.actions.clone(),
+            judges: self.judges.clone(),
+            rollout: self.rollout,
             leaves: self.leaves,
             stop: super::Stop {
                 forward_tokens: self.max_forward_tokens,
+                variance: self.stop_variance,
+                after_simulations: self.stop_after,
                 ..super::Stop::default()
             },
             max_new_tokens: self.max_new_tokens,
@@ -90,11 +125,15 @@ impl Params {
             pessimism: self.pessimism,
             tree: tree::Params {
                 lambda: 0.0,
-                max_depth: self.max_new_tokens as u32,
                 ..self.tree.clone()
             },
             ..TreeSearch::default()
         }
+    }
+
+    /// Paths of the checkpoints that help this search, each with whether it judges.
+    pub(crate) fn aides(&self) -> Vec<(String, bool)> {
+        self.tree_search().aides()
     }
 
     /// Slots that a session sets aside for a prompt of `prompt` tokens.
@@ -120,11 +159,16 @@ pub struct Guided {
 }
 
 impl Policy {
-    /// Answers a prompt by search under the value net.
+    /// Answers a prompt by search under the value net. All randomness comes from `seed`.
     ///
     /// # Errors
     /// An engine that refuses the prompt or has stopped.
-    pub async fn guided(&self, prompt: &[u32], params: &Params) -> Result<Guided, Error> {
+    pub async fn guided(
+        &self,
+        prompt: &[u32],
+        params: &Params,
+        seed: u64,
+    ) -> Result<Guided, Error> {
         let search = params.tree_search();
         let slots = search.reserved_slots(prompt.len());
         let session = Arc::new(self.engine.session(slots).await?);
@@ -132,9 +176,10 @@ impl Policy {
         let reply = self
             .prefill(&session, prompt, params.top_k, &mut ledger)
             .await?;
+        let helpers = self.helpers(&search, prompt, &mut ledger).await?;
         let mut driver = Driver {
             tree: Tree::new(
-                search.tree.clone(),
+                search.tree(params.max_new_tokens, seed),
                 expansion(reply.last(), params.pessimism),
             ),
             session,
@@ -146,14 +191,16 @@ impl Policy {
             root_token: prompt[prompt.len() - 1],
             lookup: Lookup::new(prompt, search.draft_tokens),
             ledger,
-            seed: 0,
+            seed,
             simulations: 0,
             correct_simulations: 0,
             memo_hits: 0,
+            helpers,
+            opinions: HashMap::new(),
         };
         let end = match params.form {
             GuidedForm::Whole => {
-                driver.open_root(params.simulations);
+                driver.open_root(params.simulations).await?;
                 driver.run(params.simulations).await?;
                 *driver
                     .tree
@@ -175,30 +222,41 @@ impl Policy {
 
 impl Driver<'_> {
     /// Readies the root for `simulations` under a rule that draws: an answer is searched without a draw.
-    fn open_root(&mut self, simulations: u32) {
-        let none = vec![0.0; self.tree.children(self.tree.root()).len()];
+    async fn open_root(&mut self, simulations: u32) -> Result<(), Error> {
+        let root = self.tree.root();
+        if self.tree.stage(root) == Stage::Closed && !self.stopped() {
+            self.open_now(root).await?;
+        }
+        let none = vec![0.0; self.tree.choices(root).count()];
         self.tree
             .set_root_gumbel(none, simulations.saturating_sub(1) as usize);
+        Ok(())
     }
 
     /// Commits the best child again and again, down to the end of the text.
     async fn commit_tokens(&mut self, params: &Params) -> Result<NodeId, Error> {
+        let simulations = match params.root_simulations {
+            0 => params.simulations,
+            limit => limit.min(params.simulations),
+        };
         loop {
             let root = self.tree.root();
             if self.tree.is_terminal(root) {
                 return Ok(root);
             }
-            if self.tree.children(root).len() > 1 {
+            if self.tree.decides(root) {
                 // The root's first visit evaluated itself; the others went to its children.
                 let spent = self.tree.visits(root).saturating_sub(1);
-                let more = params.simulations.saturating_sub(spent);
-                self.open_root(params.simulations);
+                let more = simulations.saturating_sub(spent);
+                self.open_root(simulations).await?;
                 self.run(self.simulations + more).await?;
             }
             let best = self.tree.best_child(root, params.pick);
-            let Some(token) = best
+            // The best child may be the end of an option; one token of it is committed at a time.
+            let towards = best.and_then(|end| self.tree.path(end).get(1).copied());
+            let Some(token) = towards
                 .and_then(|child| self.tree.token(child))
-                .or_else(|| self.tree.children(root).next().map(|c| c.token))
+                .or_else(|| self.likeliest(root))
             else {
                 return Ok(root);
             };
@@ -209,9 +267,21 @@ impl Driver<'_> {
                 self.restore(child).await?;
             }
             let freed = self.tree.commit(token);
+            self.opinions.clear();
             let freed: Vec<_> = freed.into_iter().map(engine_slot).collect();
             self.session.release(&freed);
         }
+    }
+
+    /// The choice with the largest prior, the first among equals.
+    fn likeliest(&self, node: NodeId) -> Option<u32> {
+        let larger = |best: tree::Continuation, choice: tree::Continuation| match choice.prior
+            > best.prior
+        {
+            true => choice,
+            false => best,
+        };
+        Some(self.tree.choices(node).reduce(larger)?.token)
     }
 
     /// Brings a child into the tree outside any simulation.

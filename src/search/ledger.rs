@@ -40,6 +40,11 @@ impl Ledger {
         self.value += tokens as u64 * (nets - 1);
     }
 
+    /// Charges `tokens` read by a reward model.
+    pub(super) fn reward(&mut self, tokens: usize) {
+        self.value += tokens as u64;
+    }
+
     /// The same work by a method that never asks for a value.
     pub fn without_value(mut self) -> Self {
         self.value = 0;

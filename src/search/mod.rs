@@ -1,5 +1,7 @@
 //! Where tree, engine and grader meet: simulations, rollouts, value-guided decoding.
 
+mod actions;
+mod aide;
 mod beam;
 mod crowd;
 mod decode;
@@ -7,8 +9,10 @@ mod draws;
 mod driver;
 mod grader;
 mod guided;
+mod judge;
 mod ledger;
 mod lookup;
+mod options;
 mod params;
 mod pressure;
 mod random;
@@ -17,14 +21,17 @@ mod rollout;
 mod sample;
 mod train_tree;
 
+pub use actions::{Actions, Options, Prior};
+pub use aide::{Aide, Aides};
 pub use beam::Params as BeamParams;
 pub use crowd::crowd;
-pub use decode::{Completion, Policy};
+pub use decode::{Completion, Policy, Spell};
 pub use draws::{Drafts, Draw, draw_problem};
 pub use grader::Grader;
 pub use guided::{Guided, GuidedForm, Params as GuidedParams};
+pub use judge::{Judge, check_judges};
 pub use ledger::Ledger;
-pub use params::{Noise, Params, RandomRoot, Rollout, Stop};
+pub use params::{Noise, Params, PlayoutCap, RandomRoot, Rollout, Stop};
 pub use random::{seed_of, stream};
 pub use redraw::Params as RedrawParams;
 pub use sample::{Drawn, Params as SampleParams, Traced, sample, trace};
@@ -39,4 +46,6 @@ pub enum Error {
     Reward(#[from] crate::task::reward::Fault),
     #[error("a task in the search was cancelled: {0}")]
     Join(#[from] tokio::task::JoinError),
+    #[error("{path}: this checkpoint cannot help a search: {reason}")]
+    Aide { path: String, reason: String },
 }

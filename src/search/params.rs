@@ -1,5 +1,8 @@
 //! The knobs of a search for training traces.
 
+use super::actions::Actions;
+use super::judge::Judge;
+use super::random::seed_of;
 use super::redraw;
 use crate::tree;
 use serde::{Deserialize, Serialize};
@@ -14,6 +17,9 @@ pub struct Params {
     pub simulations: u32,
     /// Continuations of a node: its most probable tokens. Default 5.
     pub top_k: usize,
+    /// What the search moves by: `{ kind = "token" }`, `{ kind = "span", tokens = 32 }` or `{ kind =
+    /// "step", stop = ["\n"], max_tokens = 64 }`. Default token.
+    pub actions: Actions,
     /// Leaves of one tree in flight at once, kept apart by virtual loss. More fill the batch where
     /// trees are few, and search a little less sharply. Default 1.
     pub leaves: usize,
@@ -22,8 +28,8 @@ pub struct Params {
     /// Key-value slots that a tree may hold beside its prompt's; 0 for all that it could ever need. With
     /// fewer, more trees run at once in the same pool: a tree that would exceed them gives up the slots
     /// of its least visited tokens, and forwards those again that it comes back to. It finds the same
-    /// for more forward tokens. At least `leaves * max_new_tokens`, with beams times their width.
-    /// Default 0.
+    /// for more forward tokens. At least `leaves * max_new_tokens`, with beams times their width, and with
+    /// options as many more for each leaf as those of a node take. Default 0.
     pub slots: usize,
     /// Tokens of a draft at most: what followed the last tokens of a rollout where they occurred before,
     /// in the prompt or in another rollout of the tree, is forwarded along and kept as far as it is
@@ -35,6 +41,15 @@ pub struct Params {
     pub memoise: bool,
     /// How a leaf is played out.
     pub rollout: Rollout,
+    /// Directory of a checkpoint that plays leaves out instead of the policy: a smaller and faster one with
+    /// the same tokenizer. Its tokens cost their share of the policy's parameters, and its texts are not
+    /// kept in the tree. Empty: the policy plays. Default empty.
+    pub player: String,
+    /// Who judges a leaf, each with its share: `[{ kind = "value", weight = 1.0 }, { kind = "rollout" }, {
+    /// kind = "confidence" }, { kind = "reward", path = "DIR" }]`: the value net; the grade of a rollout; how
+    /// sure the policy was of the tokens up to the rollout's end (Marco-o1); the value net of another
+    /// checkpoint. Empty: value and rollout, mixed by `tree.lambda`. Default empty.
+    pub judges: Vec<Judge>,
     /// When a tree ends before its simulations are used up.
     pub stop: Stop,
     /// Noise on the root's priors.
@@ -49,6 +64,8 @@ pub struct Params {
     pub pessimism: f32,
     /// Playing right solutions anew from their middle.
     pub redraw: redraw::Params,
+    /// Searching some questions at less cost.
+    pub playout_cap: PlayoutCap,
     /// Selection, expansion and backup.
     pub tree: tree::Params,
 }
@@ -58,18 +75,22 @@ impl Default for Params {
         Params {
             simulations: 40,
             top_k: 5,
+            actions: Actions::Token,
             leaves: 1,
             max_new_tokens: 256,
             slots: 0,
             draft_tokens: 0,
             memoise: true,
             rollout: Rollout::default(),
+            player: String::new(),
+            judges: Vec::new(),
             stop: Stop::default(),
             noise: Noise::default(),
             random_root: RandomRoot::default(),
             skip_solved: false,
             pessimism: 0.0,
             redraw: redraw::Params::default(),
+            playout_cap: PlayoutCap::default(),
             tree: tree::Params::default(),
         }
     }
@@ -108,10 +129,12 @@ pub struct Stop {
     /// Ends the tree once this many simulations returned +1, but not before
     /// `after_simulations`. Default 0.
     pub correct_simulations: u32,
-    /// Simulations that `correct_simulations` waits for. Default 0.
+    /// Simulations that `correct_simulations` and `variance` wait for. Default 0.
     pub after_simulations: u32,
     /// Ends the tree once it has cost this many forward tokens, its prompt included. Default 0.
     pub forward_tokens: u64,
+    /// Ends the tree once the variance of the root's returns, 0 to 1, is at most this. Default 0.
+    pub variance: f32,
 }
 
 /// Exploration noise at the root.
@@ -158,6 +181,27 @@ impl Default for RandomRoot {
     }
 }
 
+/// Playout-cap randomisation (Wu 2019, "Accelerating self-play learning in Go", KataGo): few trees get all
+/// simulations, and are worth learning a policy from; the others cost little, and still end in texts that
+/// a value learns from. `traces.policy.min_simulations` keeps them apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlayoutCap {
+    /// Share of the trees that get all simulations. Default 1.
+    pub share: f32,
+    /// Simulations of the others. Default 8.
+    pub simulations: u32,
+}
+
+impl Default for PlayoutCap {
+    fn default() -> Self {
+        PlayoutCap {
+            share: 1.0,
+            simulations: 8,
+        }
+    }
+}
+
 impl Params {
     /// Slots that a session sets aside for a prompt of `prompt` tokens: `slots`, or the worst case, in
     /// which every simulation adds a whole solution.
@@ -170,10 +214,12 @@ impl Params {
             }
     }
 
-    /// The fewest `slots` that a tree can work with: a whole solution for each leaf in flight, and for each
-    /// text that is drawn anew.
+    /// The fewest `slots` that a tree can work with: a whole solution for each leaf in flight, the options of
+    /// its end included, and for each text that is drawn anew.
     pub(crate) fn least_slots(&self) -> usize {
-        let leaves = self.leaves.max(1) * self.max_new_tokens * self.width();
+        let played = self.max_new_tokens * self.width();
+        let opened = self.max_new_tokens + self.actions.slots(self.max_new_tokens);
+        let leaves = self.leaves.max(1) * played.max(opened);
         leaves.max(self.redrawn_slots())
     }
 
@@ -191,8 +237,10 @@ impl Params {
             0 => self.simulations as usize,
             n => n.min(self.simulations as usize),
         };
+        let options = self.actions.slots(self.max_new_tokens);
         let own = (self.leaves + 1) * self.max_new_tokens * width + self.redrawn_slots();
-        let grown = texts * self.max_new_tokens * width;
+        let own = own + self.leaves * options;
+        let grown = texts * self.max_new_tokens * width + self.simulations as usize * options;
         // A slot costs a forward token.
         match self.stop.forward_tokens {
             0 => own + grown,
@@ -210,6 +258,42 @@ impl Params {
 
     /// Whether leaves need finished texts.
     pub(crate) fn rolls_out(&self) -> bool {
-        self.tree.lambda > 0.0
+        match self.judges.is_empty() {
+            true => self.tree.lambda > 0.0,
+            false => self.judges.iter().any(|judge| judge.plays()),
+        }
+    }
+
+    /// Paths of the checkpoints that help this search, each with whether it judges.
+    pub(crate) fn aides(&self) -> Vec<(String, bool)> {
+        let rewards = self.judges.iter().filter_map(Judge::path);
+        let player = Some(&self.player).filter(|path| !path.is_empty());
+        let rewards = rewards.map(|path| (path.clone(), true));
+        rewards
+            .chain(player.map(|path| (path.clone(), false)))
+            .collect()
+    }
+
+    /// Whether rollouts grow the tree, so that none is repeated.
+    pub(super) fn grows(&self) -> bool {
+        self.memoise && self.rollout == Rollout::Greedy && self.player.is_empty()
+    }
+
+    /// Whether a judge looks at the probabilities of a rollout's tokens.
+    pub(super) fn reads_probabilities(&self) -> bool {
+        self.judges.iter().any(|judge| judge.reads_probabilities())
+    }
+
+    /// The tree of this search: `left` tokens fit below its root, and its draws come from `seed`.
+    pub(super) fn tree(&self, left: usize, seed: u64) -> tree::Params {
+        tree::Params {
+            max_depth: left as u32,
+            driven: tree::Driven {
+                options: self.actions.options().is_some(),
+                variance: self.stop.variance > 0.0,
+                seed: seed_of(seed, &[6]),
+            },
+            ..self.tree.clone()
+        }
     }
 }

@@ -36,6 +36,17 @@ pub(super) struct Job {
     pub lead: Lead,
 }
 
+impl Job {
+    /// A job that forwards nothing in the tree's own session.
+    pub fn elsewhere(play: Play, end: NodeId) -> Job {
+        Job {
+            play,
+            end,
+            lead: Lead::default(),
+        }
+    }
+}
+
 impl Driver<'_> {
     /// For a pass over what follows `node`.
     pub fn start_below(&self, node: NodeId) -> Start {

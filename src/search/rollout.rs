@@ -1,6 +1,8 @@
 //! Playing a leaf out: jobs for the engine that own what they need, so that several can run at
 //! once.
 
+use super::aide::Aided;
+use super::options::{Drawn, Draws};
 use crate::engine::{Error, Finish, Output, Reply, Request, Session, Slot};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -19,6 +21,10 @@ pub(super) enum Play {
     End { last: u32, finished: bool },
     /// Beam search from the leaf's own last token.
     Beam(Beam),
+    /// The options of a boundary.
+    Options(Draws),
+    /// Another checkpoint's work.
+    Aided(Aided),
 }
 
 /// What came of a job: a text after the leaf, and the states on its way.
@@ -30,6 +36,12 @@ pub(super) struct Played {
     pub states: Vec<(Output, Slot)>,
     /// Slots of the nodes that the first tokens stood for.
     pub lead: Vec<Slot>,
+    /// Log-probabilities of the tokens that the engine chose, the last ones of `tokens`; none of a beam.
+    pub log_probs: Vec<f32>,
+    /// The options of a boundary, of which each has tokens and states of its own.
+    pub options: Vec<Drawn>,
+    /// What another checkpoint's value net thinks.
+    pub opinion: f32,
     /// Slots that no state stands for.
     pub spare: Vec<Slot>,
     /// Tokens forwarded, those of wrong drafts included.
@@ -41,15 +53,15 @@ impl Play {
     pub fn most_slots(&self) -> usize {
         match self {
             Play::Expand(request) | Play::Go { request, .. } | Play::Draw(request) => {
-                let generate = request.generate.as_ref();
-                // Nothing needs the last token forwarded.
-                let new = generate.map_or(0, |g| g.max_new_tokens.saturating_sub(1));
-                request.tokens.len() + new
+                most_slots(request)
             }
             Play::End { .. } => 0,
             Play::Beam(beam) => {
                 beam.tokens.len() + beam.width * beam.max_new_tokens.saturating_sub(1)
             }
+            Play::Options(draws) => draws.most_slots(),
+            // It has a session of its own.
+            Play::Aided(_) => 0,
         }
     }
 
@@ -76,8 +88,18 @@ impl Play {
                 ..Played::default()
             }),
             Play::Beam(beam) => beam.run(session, lead).await,
+            Play::Options(draws) => draws.run(session).await,
+            Play::Aided(aided) => aided.run().await,
         }
     }
+}
+
+/// Slots that `request` takes at most.
+pub(super) fn most_slots(request: &Request) -> usize {
+    let generate = request.generate.as_ref();
+    // Nothing needs the last token forwarded.
+    let new = generate.map_or(0, |g| g.max_new_tokens.saturating_sub(1));
+    request.tokens.len() + new
 }
 
 /// A text that the engine wrote; `known` leading outputs are of states that the leaf had before.
@@ -97,8 +119,10 @@ fn written(tokens: Vec<u32>, reply: Reply, lead: usize, known: usize) -> Played 
         finished: reply.finish == Finish::Stop,
         states,
         lead: lead_slots,
+        log_probs: reply.log_probs,
         spare,
         forwarded,
+        ..Played::default()
     }
 }
 

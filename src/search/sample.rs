@@ -66,6 +66,7 @@ impl Policy {
                     choose: Choose::Greedy,
                     max_new_tokens,
                     stop: self.stop.clone(),
+                    until: None,
                     record: false,
                 }),
             })

@@ -4,15 +4,16 @@ use super::decode::{Policy, expansion};
 use super::driver::Driver;
 use super::grader::Grader;
 use super::lookup::Lookup;
-use super::params::{Params, Rollout};
+use super::params::Params;
 use super::random::{seed_of, stream};
 use super::rollout::Played;
 use super::{Error, Ledger};
 use crate::engine::{Choose, Finish, Output, Session, Slot};
 use crate::task::{Problem, Train};
-use crate::tree::{self, NodeId, Tree};
+use crate::tree::{NodeId, Stage, Tree};
 use rand::RngExt;
 use rand_distr::{Distribution, Gamma};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A searched question.
@@ -61,7 +62,7 @@ pub async fn search_problem(
         depth: 0,
     };
     let mut rng = stream(seed, &[0]);
-    let grows = params.memoise && params.rollout == Rollout::Greedy && params.rolls_out();
+    let grows = params.grows() && params.rolls_out();
     let moves = rng.random::<f32>() < params.random_root.share;
     let mut greedy = None;
     if grows || params.skip_solved || moves {
@@ -75,10 +76,8 @@ pub async fn search_problem(
         root.descend(played, rng.random_range(range));
     }
     let preamble = root.context[prompt.len()..].to_vec();
-    let tree_params = tree::Params {
-        max_depth: (params.max_new_tokens - preamble.len()) as u32,
-        ..params.tree.clone()
-    };
+    let tree_params = params.tree(params.max_new_tokens - preamble.len(), seed);
+    let helpers = policy.helpers(params, prompt, &mut ledger).await?;
     let mut driver = Driver {
         tree: Tree::new(tree_params, expansion(&root.output, params.pessimism)),
         session,
@@ -94,14 +93,20 @@ pub async fn search_problem(
         simulations: 0,
         correct_simulations: 0,
         memo_hits: 0,
+        helpers,
+        opinions: HashMap::new(),
     };
     if let Some((played, outcome)) = greedy {
         driver.plant(played, outcome);
     }
     if !(params.skip_solved && solved_greedily == Some(true)) {
+        let simulations = simulations(params, seed);
+        if driver.tree.stage(driver.tree.root()) == Stage::Closed {
+            driver.open_now(driver.tree.root()).await?;
+        }
         add_noise(&mut driver.tree, params, seed);
-        draw_root(&mut driver.tree, params, seed);
-        driver.run(params.simulations).await?;
+        draw_root(&mut driver.tree, simulations, seed);
+        driver.run(simulations).await?;
     }
     let agreements = match params.redraw.texts {
         0 => Vec::new(),
@@ -176,14 +181,23 @@ async fn play_greedily(
 }
 
 /// The root's draw, for the rule that needs one. Its own evaluation is the first simulation.
-fn draw_root(tree: &mut Tree, params: &Params, seed: u64) {
+fn draw_root(tree: &mut Tree, simulations: u32, seed: u64) {
     let mut rng = stream(seed, &[3]);
     let uniform = || rng.random::<f64>().max(f64::MIN_POSITIVE);
     let noise = std::iter::repeat_with(uniform)
         .map(|u| -(-u.ln()).ln())
-        .take(tree.children(tree.root()).len())
+        .take(tree.choices(tree.root()).count())
         .collect();
-    tree.set_root_gumbel(noise, params.simulations.saturating_sub(1) as usize);
+    tree.set_root_gumbel(noise, simulations.saturating_sub(1) as usize);
+}
+
+/// Simulations of a tree: all of them, or as many as the playout cap leaves it.
+fn simulations(params: &Params, seed: u64) -> u32 {
+    let cap = &params.playout_cap;
+    if cap.share >= 1.0 || stream(seed, &[4]).random::<f32>() < cap.share {
+        return params.simulations;
+    }
+    cap.simulations.min(params.simulations)
 }
 
 fn add_noise(tree: &mut Tree, params: &Params, seed: u64) {
@@ -199,7 +213,7 @@ fn add_noise(tree: &mut Tree, params: &Params, seed: u64) {
         return;
     };
     let mut rng = stream(seed, &[1]);
-    let draws: Vec<f32> = (0..tree.children(tree.root()).len())
+    let draws: Vec<f32> = (0..tree.choices(tree.root()).count())
         .map(|_| gamma.sample(&mut rng))
         .collect();
     let sum: f32 = draws.iter().sum();

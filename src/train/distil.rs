@@ -94,6 +94,9 @@ pub struct Params {
     /// How far a node's target must be from the prior to teach, half the sum of absolute differences:
     /// 0 to 1. Default 0.02.
     pub min_shift: f64,
+    /// Simulations that a tree needs for its texts and nodes to teach the policy; 0 takes all. With
+    /// `collect.search.playout_cap` the number that only full searches reach. Default 0.
+    pub min_simulations: u32,
 }
 
 impl Default for Params {
@@ -102,6 +105,7 @@ impl Default for Params {
             teach: Teach::Solutions,
             min_visits: 4,
             min_shift: 0.02,
+            min_simulations: 0,
         }
     }
 }
@@ -158,6 +162,11 @@ impl Params {
         (shift >= self.min_shift).then_some(target)
     }
 
+    /// Whether a tree was searched enough to teach the policy.
+    pub(super) fn takes(&self, tree: &TreeRecord) -> bool {
+        tree.simulations >= self.min_simulations
+    }
+
     /// Examples of `trees`: texts whose nodes teach, at most `limit` right ones of a tree (0 for all)
     /// and as many others; each node teaches in the first of its texts.
     /// A right text that is not sound counts as another.
@@ -168,7 +177,7 @@ impl Params {
         sieve: &mut Sieve<'_>,
     ) -> Vec<PolicyExample> {
         let mut examples = Vec::new();
-        for tree in trees {
+        for tree in trees.iter().filter(|tree| self.takes(tree)) {
             match self.teach {
                 Teach::Prefer { beta, margin } => {
                     examples.extend(compared::preferences(tree, self.min_visits, beta, margin));

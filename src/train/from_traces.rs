@@ -102,7 +102,7 @@ pub fn policy_examples(
         return (examples, sieve.left_out);
     }
     let mut examples = Vec::new();
-    for tree in trees {
+    for tree in trees.iter().filter(|tree| params.policy.takes(tree)) {
         let mut right: Vec<Text> = texts(tree)
             .into_iter()
             .filter(|text| text.outcome > 0.0 && sieve.passes(tree, text))

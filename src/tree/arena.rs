@@ -4,7 +4,7 @@
 //! known before its child exists. A node is one cache line, and parents come before children.
 
 use super::rule::RootGumbel;
-use super::{Expansion, Params, Terminals};
+use super::{Expansion, Params, Stage, Terminals};
 
 /// A node of one [`Tree`]. Ids are dense, `0` is the root, parents come before children; they
 /// hold until the next [`Tree::commit`], which deals them anew.
@@ -67,13 +67,15 @@ impl Node {
 }
 
 /// Where an edge leads: to a node, or nowhere yet; then it counts the leaves that wait for its
-/// expansion and knows whether one of them was asked to bring it. One word for either.
+/// expansion and knows whether one of them was asked to bring it, and whether an option ends there.
+/// One word for either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Link(u32);
 
 impl Link {
     const MISSING: u32 = 1 << 31;
     const CLAIMED: u32 = 1 << 30;
+    const BOUNDARY: u32 = 1 << 29;
     pub const EMPTY: Link = Link(Self::MISSING);
 
     pub fn to(node: NodeId) -> Self {
@@ -87,11 +89,20 @@ impl Link {
 
     /// Leaves that wait here. Only for an edge without a child.
     pub fn waiting(self) -> u32 {
-        self.0 & (Self::CLAIMED - 1)
+        self.0 & (Self::BOUNDARY - 1)
     }
 
     pub fn claimed(self) -> bool {
         self.0 & Self::CLAIMED != 0
+    }
+
+    /// Whether the child, once it is there, is a boundary between options.
+    pub fn boundary(self) -> bool {
+        self.child().is_none() && self.0 & Self::BOUNDARY != 0
+    }
+
+    pub fn set_boundary(&mut self) {
+        self.0 |= Self::BOUNDARY;
     }
 
     pub fn add_waiting(&mut self) {
@@ -125,6 +136,10 @@ pub struct Tree {
     pub(super) params: Params,
     pub(super) nodes: Vec<Node>,
     pub(super) edges: Vec<Edge>,
+    /// Of each node.
+    pub(super) stages: Vec<Stage>,
+    /// Of each node, the sum of the squared returns; empty where nobody asks for variances.
+    pub(super) squares: Vec<f64>,
     /// Tokens committed so far: they lead from the first root to the present one.
     pub(super) committed_tokens: Vec<u32>,
     /// Slots of the committed tokens above the present root.
@@ -147,6 +162,8 @@ impl Tree {
             params,
             nodes: Vec::new(),
             edges: Vec::new(),
+            stages: Vec::new(),
+            squares: Vec::new(),
             committed_tokens: Vec::new(),
             committed_slots: Vec::new(),
             in_flight: 0,
@@ -156,6 +173,9 @@ impl Tree {
         };
         tree.push_node(NONE, NONE, NONE, 0);
         tree.expand(NodeId(0), &root, None);
+        if tree.params.driven.options {
+            tree.stages[0] = Stage::Closed;
+        }
         tree
     }
 
@@ -180,11 +200,21 @@ impl Tree {
             outcome: f32::NAN,
             slot: None,
         });
+        self.stages.push(Stage::Choice);
+        if self.params.keeps_squares() {
+            self.squares.push(0.0);
+        }
         id
     }
 
     pub(super) fn expand(&mut self, id: NodeId, expansion: &Expansion, slot: Option<Slot>) {
-        let kept = expansion.priors(&self.params);
+        let mut kept = expansion.priors(&self.params);
+        if let Some(only) = self.forced(id, expansion, &kept) {
+            self.stages[id.index()] = Stage::Passed;
+            for (rank, continuation) in kept.iter_mut().enumerate() {
+                continuation.1 = f32::from(u8::from(rank == only));
+            }
+        }
         let first_edge = u32::try_from(self.edges.len()).expect("a tree has too many edges");
         let edge_count =
             u16::try_from(kept.len()).expect("an expansion has more than 65535 tokens");
@@ -205,15 +235,15 @@ impl Tree {
     }
 
     /// Gives the root its draw for [`Rule::Gumbel`](super::Rule::Gumbel): `noise` has a standard Gumbel
-    /// number for each of its children, and `simulations` more will be run. Nothing with another rule.
+    /// number for each of its choices, and `simulations` more will be run. Nothing with another rule.
     ///
     /// # Panics
-    /// Where `noise` is not as long as `children(root)`.
+    /// Where `noise` is not as long as `choices(root)`.
     pub fn set_root_gumbel(&mut self, noise: Vec<f64>, simulations: usize) {
         assert_eq!(
             noise.len(),
-            self.nodes[0].edges().len(),
-            "a root's draw needs one number for each child of the root"
+            self.open_edges(NodeId(0)).count(),
+            "a root's draw needs one number for each choice of the root"
         );
         if let super::Rule::Gumbel { considered, .. } = self.params.rule {
             self.gumbel = Some(RootGumbel::new(noise, considered, simulations));
@@ -221,43 +251,50 @@ impl Tree {
     }
 
     /// Mixes ready-made noise into the root's priors, `(1 - fraction) * prior + fraction * noise`.
-    /// `noise` has one share for each of the root's children and adds up to 1 (a Dirichlet draw;
+    /// `noise` has one share for each of the root's choices and adds up to 1 (a Dirichlet draw;
     /// Silver et al. 2017, "Mastering the game of Go without human knowledge"). After
     /// [`Tree::commit`] the new root has no noise yet.
     ///
     /// # Panics
-    /// Where `noise` is not as long as `children(root)`.
+    /// Where `noise` is not as long as `choices(root)`.
     pub fn add_root_noise(&mut self, noise: &[f32], fraction: f32) {
-        let edges = self.nodes[0].edges();
+        let edges: Vec<usize> = self.open_edges(NodeId(0)).collect();
         assert_eq!(
             noise.len(),
             edges.len(),
-            "root noise needs one number for each child of the root"
+            "root noise needs one number for each choice of the root"
         );
-        for (edge, noise) in self.edges[edges].iter_mut().zip(noise) {
+        for (edge, noise) in edges.into_iter().zip(noise) {
+            let edge = &mut self.edges[edge];
             edge.prior = (1.0 - fraction) * edge.prior + fraction * noise;
         }
     }
 
-    /// Sets the root's priors to `probability^(1 / temperature)`, scaled to the sum they had:
-    /// above 1 flattens. Overwrites noise, so comes before it. Log-probabilities stay.
+    /// Sets the root's priors to `p^(1 / temperature)`, scaled to the sum they had: above 1 flattens.
+    /// `p` is the probability of a token, and the prior of an option. Overwrites noise, so comes before
+    /// it. Log-probabilities stay.
     ///
     /// # Panics
     /// Where `temperature` is not above 0.
     pub fn set_root_priors_temperature(&mut self, temperature: f32) {
         assert!(temperature > 0.0, "a root temperature must be above 0");
-        let range = self.nodes[0].edges();
-        let edges = &mut self.edges[range];
-        let Some(top) = edges.first().map(|edge| edge.log_prob) else {
+        let by_prior = self.stages[0].chooses_by_prior();
+        let open: Vec<usize> = self.open_edges(NodeId(0)).collect();
+        let logit = |edge: &Edge| match by_prior {
+            true => edge.prior.ln(),
+            false => edge.log_prob,
+        };
+        let Some(top) = open.first().map(|&edge| logit(&self.edges[edge])) else {
             return;
         };
-        let mass: f32 = edges.iter().map(|edge| edge.prior).sum();
-        for edge in edges.iter_mut() {
-            edge.prior = ((edge.log_prob - top) / temperature).exp();
+        let mass: f32 = open.iter().map(|&edge| self.edges[edge].prior).sum();
+        for &edge in &open {
+            let edge = &mut self.edges[edge];
+            edge.prior = ((logit(edge) - top) / temperature).exp();
         }
-        let scale = mass / edges.iter().map(|edge| edge.prior).sum::<f32>();
-        for edge in edges {
-            edge.prior *= scale;
+        let scale = mass / open.iter().map(|&edge| self.edges[edge].prior).sum::<f32>();
+        for edge in open {
+            self.edges[edge].prior *= scale;
         }
     }
 

@@ -1,7 +1,7 @@
 //! Growing the tree by one node.
 
 use super::arena::Link;
-use super::{Child, NodeId, Slot, Tree};
+use super::{Child, NodeId, Slot, Stage, Tree};
 
 /// What became of a child handed to [`Tree::attach`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,12 @@ impl Tree {
                     "a child with a slot below {parent:?}, whose own is gone"
                 );
                 self.expand(node, &expansion, Some(slot));
+                if self.params.driven.options {
+                    self.stages[node.index()] = match link.boundary() {
+                        true => Stage::Closed,
+                        false => Stage::Passed,
+                    };
+                }
                 None
             }
             child => {

@@ -19,6 +19,9 @@ impl Tree {
             let node = &mut self.nodes[id.index()];
             node.visits += 1;
             node.total += f64::from(value);
+            if let Some(squares) = self.squares.get_mut(id.index()) {
+                *squares += f64::from(value) * f64::from(value);
+            }
         }
         self.nodes[leaf.last().index()].ends += 1;
         self.release(leaf);
@@ -34,13 +37,11 @@ impl Tree {
             self.nodes[id.index()].in_flight -= 1;
         }
         match leaf.status {
-            Status::Ready {
-                node,
-                in_flight: false,
-            } => {
-                self.nodes[node.index()].claimed = false;
+            Status::Ready { node, in_flight } | Status::Closed { node, in_flight } => {
+                if !in_flight {
+                    self.nodes[node.index()].claimed = false;
+                }
             }
-            Status::Ready { .. } => {}
             Status::Missing { in_flight, .. } => {
                 let link = &mut self.edges[leaf.edge].link;
                 if let Some(child) = link.child() {

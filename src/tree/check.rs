@@ -1,6 +1,6 @@
 //! The integrity check: everything that must hold between two calls.
 
-use super::{NodeId, Terminals, Tree};
+use super::{NodeId, Stage, Terminals, Tree};
 
 /// A tree whose parts contradict each other: a bug in this module, or a leaf of another tree.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,10 @@ impl Tree {
         if terminals != self.terminals {
             return corrupt(format!("{:?} counted, {terminals:?} found", self.terminals));
         }
+        let squares = usize::from(self.params.keeps_squares()) * self.len();
+        if (self.stages.len(), self.squares.len()) != (self.len(), squares) {
+            return corrupt("nodes without a stage, or without a sum of squares".into());
+        }
         if root.in_flight != self.in_flight {
             return corrupt(format!(
                 "{} leaves in flight, the tree says {}",
@@ -49,6 +53,11 @@ impl Tree {
         ensure(
             node.terminal == (node.edge_count == 0),
             "terminal with continuations, or neither",
+        )?;
+        let closed = self.stage(id) == Stage::Closed;
+        ensure(
+            !closed || node.visits == node.ends,
+            "simulations below a boundary without options",
         )?;
         let (mut visits, mut total, mut in_flight) = (node.ends, 0.0, 0);
         for (rank, edge) in self.edges[node.edges()].iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NodeId, Tree};
+use super::{NodeId, Stage, Tree};
 
 /// By what the final choice ranks the visited children of a node; the earlier of equals wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,21 +18,21 @@ pub enum Pick {
 }
 
 impl Tree {
-    /// The best visited child of a node; `None` where no child has a visit.
+    /// The best visited child of a node, which is the end of an option where the search moves by
+    /// options; `None` where there is no visit below.
     pub fn best_child(&self, node: NodeId, pick: Pick) -> Option<NodeId> {
-        let improved = match pick {
-            Pick::Improved => self.improved_scores(node),
-            _ => Vec::new(),
-        };
-        let mut best = None;
-        for (rank, child) in self.children(node).enumerate() {
-            let Some((child, mean)) = child.node.and_then(|c| Some((c, self.mean(c)?))) else {
-                continue;
+        if pick == Pick::Improved {
+            let best = self.best_improved(node)?;
+            return match self.is_passed(best) {
+                true => self.best_child(best, pick),
+                false => Some(best),
             };
+        }
+        let mut best = None;
+        for (child, mean) in self.ends(node) {
             let score = match pick {
                 Pick::Visits => f64::from(self.visits(child)) + 0.5 * mean,
-                Pick::MeanReturn => mean,
-                Pick::Improved => improved[rank],
+                _ => mean,
             };
             if best.is_none_or(|(top, _)| score > top) {
                 best = Some((score, child));
@@ -45,5 +45,38 @@ impl Tree {
     /// whose children was visited. The root is included.
     pub fn best_path(&self, pick: Pick) -> Vec<NodeId> {
         std::iter::successors(Some(self.root()), |&node| self.best_child(node, pick)).collect()
+    }
+
+    /// The visited children of a node with their mean returns; in place of a passed one, those below it.
+    fn ends(&self, node: NodeId) -> Vec<(NodeId, f64)> {
+        let mut found = Vec::new();
+        for child in self.visited(node) {
+            match (self.is_passed(child), self.mean(child)) {
+                (true, _) => found.extend(self.ends(child)),
+                (false, mean) => found.extend(mean.map(|mean| (child, mean))),
+            }
+        }
+        found
+    }
+
+    fn best_improved(&self, node: NodeId) -> Option<NodeId> {
+        let scores = self.improved_scores(node);
+        let mut best: Option<(f64, NodeId)> = None;
+        for (choice, score) in self.choices(node).zip(scores) {
+            let visited = choice.node.filter(|&child| self.visits(child) > 0);
+            if let Some(child) = visited.filter(|_| best.is_none_or(|(top, _)| score > top)) {
+                best = Some((score, child));
+            }
+        }
+        best.map(|(_, child)| child)
+    }
+
+    fn visited(&self, node: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        let children = self.choices(node).filter_map(|child| child.node);
+        children.filter(|&child| self.visits(child) > 0)
+    }
+
+    fn is_passed(&self, node: NodeId) -> bool {
+        !self.is_terminal(node) && self.stage(node) == Stage::Passed
     }
 }

@@ -26,6 +26,8 @@ impl Tree {
         );
         let old_nodes = std::mem::take(&mut self.nodes);
         let old_edges = std::mem::take(&mut self.edges);
+        let old_stages = std::mem::take(&mut self.stages);
+        let old_squares = std::mem::take(&mut self.squares);
         let mut freed = Vec::new();
         let mut moved: Vec<u32> = vec![NONE; old_nodes.len()];
         self.terminals = Terminals::default();
@@ -48,7 +50,9 @@ impl Tree {
             let first_edge = self.edges.len() as u32;
             self.edges.extend_from_slice(&old_edges[node.edges()]);
             for edge in &mut self.edges[first_edge as usize..] {
-                edge.link = Link::EMPTY;
+                if edge.link.child().is_some() {
+                    edge.link = Link::EMPTY;
+                }
             }
             node.first_edge = first_edge;
             node.parent = parent;
@@ -63,6 +67,8 @@ impl Tree {
                     .count((!node.outcome.is_nan()).then_some(node.outcome));
             }
             self.nodes.push(node);
+            self.stages.push(old_stages[index]);
+            self.squares.extend(old_squares.get(index));
         }
         freed
     }

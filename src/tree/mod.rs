@@ -14,6 +14,9 @@
 //!    [`Tree::record_rollout`] then stores, by the value ([`Tree::value`]), or both ([`mix`]).
 //! 4. [`Tree::complete`] backs the return up ([`Tree::abandon`] gives the leaf up).
 //!
+//! Where the search moves by options of several tokens ([`Driven::options`]), a walk that needs those of
+//! a boundary says [`Status::Closed`]: draw them, [`Tree::open`] it, [`Tree::advance`] the leaf.
+//!
 //! Any number of leaves may be in flight between 1 and 4; virtual loss spreads them.
 //!
 //! # The selection rule
@@ -34,6 +37,9 @@
 //! child awaiting its expansion counts its waiting leaves in the same way. (Silver et al. 2016,
 //! "Mastering the game of Go with deep neural networks and tree search", with KataGo's
 //! first-play urgency.)
+//!
+//! A node that is passed ([`Stage::Passed`]) has no evaluation of its own: its `N` in the rule is one more
+//! than its simulations, and without a simulation its value stands for `W(s) / N(s)`.
 
 mod arena;
 mod attach;
@@ -43,22 +49,30 @@ mod choice;
 mod commit;
 mod evict;
 mod expansion;
+mod gate;
 pub mod improved;
+mod options;
 mod params;
 mod rollout;
 mod rule;
 mod select;
+mod stage;
 mod trajectory;
 mod view;
+mod width;
 
 pub use arena::{NodeId, Slot, Tree};
 pub use attach::Attached;
 pub use check::Corrupt;
 pub use choice::Pick;
 pub use expansion::{Child, Expansion};
-pub use params::{InvalidParams, Params, mix};
+pub use gate::Gate;
+pub use options::{Action, ActionStep};
+pub use params::{Driven, InvalidParams, Params, mix};
 pub use rollout::{Recorded, RolloutStep, Tail};
 pub use rule::Rule;
 pub use select::{Leaf, Status};
+pub use stage::Stage;
 pub use trajectory::Trajectory;
 pub use view::{Continuation, Terminals};
+pub use width::Width;

@@ -1,6 +1,6 @@
 //! The knobs of the search, and the mixture of value and return.
 
-use super::Rule;
+use super::{Gate, Rule, Width};
 use serde::{Deserialize, Serialize};
 
 /// How the tree selects, expands and ends. See the [module](super) for the exact rule.
@@ -30,11 +30,34 @@ pub struct Params {
     /// Share of the return in a leaf's evaluation, the value has the rest ([`mix`]): 1 looks at
     /// the return alone, 0 at the value alone. 0 to 1; 1.
     pub lambda: f32,
+    /// Where a tree of tokens branches: `{ kind = "every" }`, `{ kind = "nth", n = 4 }`,
+    /// `{ kind = "entropy", above = 1.0 }` or `{ kind = "unsure", below = 0.9 }`. every.
+    pub gate: Gate,
+    /// Probability that a state of a tree of tokens has one child that is drawn from its priors, which
+    /// is plain sampling, whatever the gate says. 0 to 1; 0.
+    pub plain: f32,
+    /// How many continuations are considered: `{ kind = "all" }`, `{ kind = "progressive", factor = 2.0,
+    /// exponent = 0.5 }` or `{ kind = "spread", least = 2, factor = 3.0 }`. Not with `gumbel`. all.
+    pub width: Width,
     /// Tokens below the first root at which a state ends, finished or not: a node at this depth
     /// is terminal. At least 1; 1024. No key of a recipe: the search sets it to its limit of new
     /// tokens.
     #[serde(skip)]
     pub max_depth: u32,
+    /// What the search that drives the tree sets; no key of a recipe.
+    #[serde(skip)]
+    pub driven: Driven,
+}
+
+/// What the search that drives a tree decides about it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Driven {
+    /// Whether simulations move by options ([`Tree::open`](super::Tree::open)) instead of tokens.
+    pub options: bool,
+    /// Whether variances of returns are kept.
+    pub variance: bool,
+    /// Seed of the draws that `plain` asks for.
+    pub seed: u64,
 }
 
 impl Default for Params {
@@ -48,7 +71,11 @@ impl Default for Params {
             pass_single_child: true,
             virtual_loss: 1.0,
             lambda: 1.0,
+            gate: Gate::Every,
+            plain: 0.0,
+            width: Width::All,
             max_depth: 1024,
+            driven: Driven::default(),
         }
     }
 }
@@ -66,6 +93,11 @@ pub struct InvalidParams {
 }
 
 impl Params {
+    /// Whether the tree sums squared returns.
+    pub(super) fn keeps_squares(&self) -> bool {
+        self.driven.variance || matches!(self.width, Width::Spread { .. })
+    }
+
     /// Checks the range of every field.
     ///
     /// # Errors
@@ -81,6 +113,19 @@ impl Params {
             Rule::Gumbel { considered, .. } => considered as f32,
             _ => 1.0,
         };
+        let (factor, exponent, least) = match self.width {
+            Width::All => (1.0, 0.0, 1),
+            Width::Progressive { factor, exponent } => (factor, exponent, 1),
+            Width::Spread { least, factor } => (factor, 0.0, least),
+        };
+        let (n, above, below) = match self.gate {
+            Gate::Every => (1, 0.0, 1.0),
+            Gate::Nth { n } => (n, 0.0, 1.0),
+            Gate::Entropy { above } => (1, above, 1.0),
+            Gate::Unsure { below } => (1, 0.0, below),
+        };
+        // Gumbel search has its own number of children.
+        let twice = matches!(self.rule, Rule::Gumbel { .. }) && self.width != Width::All;
         let fields = [
             ("rule.base", base, &(1.0..=f32::MAX), "1 or more"),
             (
@@ -104,6 +149,19 @@ impl Params {
                 "0 or more",
             ),
             ("lambda", self.lambda, &share, "from 0 to 1"),
+            ("gate.n", n as f32, &(1.0..=f32::MAX), "1 or more"),
+            ("gate.above", above, &not_negative, "0 or more"),
+            ("gate.below", below, &share, "from 0 to 1"),
+            ("plain", self.plain, &share, "from 0 to 1"),
+            ("width.factor", factor, &not_negative, "0 or more"),
+            ("width.exponent", exponent, &share, "from 0 to 1"),
+            ("width.least", least as f32, &(1.0..=f32::MAX), "1 or more"),
+            (
+                "width",
+                f32::from(u8::from(twice)),
+                &(0.0..=0.0),
+                "left out with the rule gumbel, which has `considered`",
+            ),
             (
                 "max_depth",
                 self.max_depth as f32,

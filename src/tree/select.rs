@@ -2,7 +2,7 @@
 
 use super::arena::Edge;
 use super::rule::{Candidate, Scene, growing_factor};
-use super::{Child, NodeId, Rule, Tree};
+use super::{Child, NodeId, Rule, Stage, Tree};
 
 /// What a [`Leaf`] needs next. `in_flight` tells that another leaf in flight was told the same
 /// before and is to do the work: wait for it and [`Tree::advance`], or [`Tree::abandon`].
@@ -24,6 +24,14 @@ pub enum Status {
         /// The last node of the path.
         node: NodeId,
         /// Another leaf evaluates this node and its outcome is not known yet.
+        in_flight: bool,
+    },
+    /// The walk stands at a boundary whose options are not drawn yet. Unless `in_flight`,
+    /// [`Tree::open`] it; then [`Tree::advance`].
+    Closed {
+        /// The last node of the path.
+        node: NodeId,
+        /// Another leaf brings these options.
         in_flight: bool,
     },
 }
@@ -93,7 +101,7 @@ impl Tree {
                     *in_flight = false;
                 }
             }
-            Status::Ready { node, in_flight } => {
+            Status::Ready { node, in_flight } | Status::Closed { node, in_flight } => {
                 if !*in_flight {
                     self.nodes[node.index()].claimed = false;
                 }
@@ -106,8 +114,12 @@ impl Tree {
         loop {
             let id = leaf.last();
             let node = &self.nodes[id.index()];
-            let passed =
-                self.params.pass_single_child && node.edge_count == 1 && leaf.path.len() > 1;
+            let passed = leaf.path.len() > 1
+                && match self.stages[id.index()] {
+                    Stage::Choice => self.params.pass_single_child && node.edge_count == 1,
+                    Stage::Passed => true,
+                    Stage::Closed | Stage::Open => false,
+                };
             if node.terminal || (node.visits == 0 && !passed) {
                 // A known outcome is no work, so nobody has to wait for it.
                 let in_flight = node.claimed && node.outcome.is_nan();
@@ -115,6 +127,15 @@ impl Tree {
                     self.nodes[id.index()].claimed = true;
                 }
                 leaf.status = Status::Ready {
+                    node: id,
+                    in_flight,
+                };
+                return;
+            }
+            if self.stages[id.index()] == Stage::Closed {
+                let in_flight = node.claimed;
+                self.nodes[id.index()].claimed = true;
+                leaf.status = Status::Closed {
                     node: id,
                     in_flight,
                 };
@@ -154,12 +175,24 @@ impl Tree {
         let loss = f64::from(self.params.virtual_loss);
         let c_puct = f64::from(self.params.c_puct);
         let visits = f64::from(node.visits);
-        let unvisited = node.total / visits - f64::from(self.params.first_play_urgency);
+        let mean = match node.visits {
+            0 => f64::from(node.value),
+            _ => node.total / visits,
+        };
+        let unvisited = mean - f64::from(self.params.first_play_urgency);
+        let evaluated = match self.stages[id.index()] {
+            Stage::Passed => visits + 1.0,
+            _ => visits,
+        };
         // The leaf's own virtual loss does not count: alone, it must walk as if there were none.
-        let all = visits + loss * f64::from(node.in_flight - 1);
-        let first = node.first_edge as usize;
+        let all = evaluated + loss * f64::from(node.in_flight - 1);
+        let considered = self.considered(id);
         let by = |choose: &dyn Fn(&Scene<'_>) -> usize| {
-            first + choose(&self.scene(id, all, &self.candidates(id)))
+            let edges = match &considered {
+                None => node.edges().collect(),
+                Some(edges) => edges.clone(),
+            };
+            edges[choose(&self.scene(id, all, &self.candidates(&edges)))]
         };
         let factor = match self.params.rule {
             Rule::Puct => c_puct,
@@ -168,13 +201,13 @@ impl Tree {
             Rule::Gumbel { scale, .. } => return by(&|scene| scene.gumbel(scale)),
         };
         let root = all.sqrt();
-        let mut best = (f64::NEG_INFINITY, first);
-        for (rank, edge) in self.edges[node.edges()].iter().enumerate() {
+        let mut best = (f64::NEG_INFINITY, node.first_edge as usize);
+        let mut consider = |at: usize| {
             let Candidate {
                 prior,
                 visits,
                 total,
-            } = self.candidate(edge);
+            } = self.candidate(&self.edges[at]);
             let explore = factor * prior * root;
             // Most children have no visit; they are spared both divisions.
             let score = if visits > 0.0 {
@@ -183,24 +216,29 @@ impl Tree {
                 unvisited + explore
             };
             if score > best.0 {
-                best = (score, first + rank);
+                best = (score, at);
             }
+        };
+        match considered {
+            None => node.edges().for_each(&mut consider),
+            Some(edges) => edges.into_iter().for_each(&mut consider),
         }
         best.1
     }
 
-    /// What [`Pick::Improved`](super::Pick::Improved) ranks the children of a node by.
+    /// What [`Pick::Improved`](super::Pick::Improved) ranks the choices of a node by.
     pub(super) fn improved_scores(&self, id: NodeId) -> Vec<f64> {
         let visits = f64::from(self.nodes[id.index()].visits);
-        let children = self.candidates(id);
+        let edges: Vec<usize> = self.open_edges(id).collect();
+        let children = self.candidates(&edges);
         self.params
             .rule
             .improved(&self.scene(id, visits, &children))
     }
 
-    fn candidates(&self, id: NodeId) -> Vec<Candidate> {
-        let edges = self.edges[self.nodes[id.index()].edges()].iter();
-        edges.map(|edge| self.candidate(edge)).collect()
+    fn candidates(&self, edges: &[usize]) -> Vec<Candidate> {
+        let of = |&edge: &usize| self.candidate(&self.edges[edge]);
+        edges.iter().map(of).collect()
     }
 
     fn scene<'a>(&'a self, id: NodeId, visits: f64, children: &'a [Candidate]) -> Scene<'a> {

@@ -1,5 +1,6 @@
 //! Reading the tree.
 
+use super::arena::Edge;
 use super::{NodeId, Params, Slot, Tree};
 
 /// A continuation of a node: one of its kept top-k tokens.
@@ -38,6 +39,15 @@ impl Terminals {
             Some(_) => &mut self.wrong,
             None => &mut self.unknown,
         } += 1;
+    }
+}
+
+fn continuation(edge: &Edge) -> Continuation {
+    Continuation {
+        token: edge.token,
+        prior: edge.prior,
+        log_prob: edge.log_prob,
+        node: edge.link.child(),
     }
 }
 
@@ -137,14 +147,14 @@ impl Tree {
 
     /// The continuations of a node, the most probable first; none where it is terminal.
     pub fn children(&self, node: NodeId) -> impl ExactSizeIterator<Item = Continuation> + '_ {
-        self.edges[self.nodes[node.index()].edges()]
-            .iter()
-            .map(|edge| Continuation {
-                token: edge.token,
-                prior: edge.prior,
-                log_prob: edge.log_prob,
-                node: edge.link.child(),
-            })
+        let edges = self.edges[self.nodes[node.index()].edges()].iter();
+        edges.map(continuation)
+    }
+
+    /// The continuations that selection may choose: all of them, or inside options those that one takes.
+    pub fn choices(&self, node: NodeId) -> impl Iterator<Item = Continuation> + '_ {
+        let edges = self.open_edges(node);
+        edges.map(|edge| continuation(&self.edges[edge]))
     }
 
     /// The node behind the continuation `token`, where it is in the tree.

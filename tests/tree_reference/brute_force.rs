@@ -10,6 +10,7 @@ use super::world::{Random, Slots, World, attach};
 pub struct Stat {
     pub visits: u32,
     pub total: f64,
+    pub squares: f64,
 }
 
 /// PUCT with everything keyed by token paths. Virtual loss is counted from the list of paths in
@@ -59,7 +60,58 @@ impl Reference {
         if !self.params.renormalise {
             mass = 1.0;
         }
+        if self.forced(path) {
+            return vec![(kept[0].0, 1.0)];
+        }
         kept.iter().map(|&(t, p)| (t, (p / mass) as f32)).collect()
+    }
+
+    /// Whether the gate leaves a state of several continuations only the first.
+    pub fn forced(&self, path: &[u32]) -> bool {
+        let expansion = self.world.expansion(path);
+        let probs = expansion.log_probs.iter().map(|&p| f64::from(p).exp());
+        let probs: Vec<f64> = probs.collect();
+        let floor = f64::from(self.params.min_prior);
+        let several = probs.iter().skip(1).any(|&p| p >= floor);
+        let closed = match self.params.gate {
+            Gate::Every => false,
+            Gate::Nth { n } => !path.len().is_multiple_of(n as usize),
+            Gate::Entropy { above } => {
+                let rest = 1.0 - probs.iter().sum::<f64>();
+                let all = probs.iter().copied().chain([rest.max(1e-300)]);
+                -all.map(|p| p * p.ln()).sum::<f64>() <= f64::from(above)
+            }
+            Gate::Unsure { below } => probs[0] >= f64::from(below),
+        };
+        several && closed
+    }
+
+    /// The continuations that the width leaves, in their order.
+    fn considered(&self, path: &[u32], kept: Vec<(u32, f32)>) -> Vec<(u32, f32)> {
+        let here = self.stat(path);
+        let visits = f64::from(here.visits);
+        let limit = match self.params.width {
+            _ if kept.len() == 1 => return kept,
+            Width::All => return kept,
+            Width::Progressive { factor, exponent } => {
+                (f64::from(factor) * visits.powf(f64::from(exponent))).ceil()
+            }
+            Width::Spread { least, factor } => {
+                let mean = here.total / visits;
+                let variance = (here.squares / visits - mean * mean).max(0.0);
+                least as f64 + (f64::from(factor) * variance.sqrt()).floor()
+            }
+        };
+        let larger = |prior: f32, rank: usize| {
+            let before =
+                |(other, k): (usize, &(u32, f32))| k.1 > prior || (k.1 == prior && other < rank);
+            kept.iter().enumerate().filter(|&k| before(k)).count()
+        };
+        let stays = |(rank, k): (usize, &(u32, f32))| {
+            let visited = self.stat(&[path, &[k.0]].concat()).visits > 0;
+            (visited || (larger(k.1, rank) as f64) < limit).then_some(*k)
+        };
+        kept.iter().enumerate().filter_map(stays).collect()
     }
 
     /// Where a leaf that stands at `path` ends up, by recursion.
@@ -70,10 +122,12 @@ impl Reference {
         let kept = self.kept(&path);
         let here = self.stat(&path);
         let below_root = path.len() > self.root.len();
-        let passed = self.params.pass_single_child && kept.len() == 1 && below_root;
+        let single = kept.len() == 1 && (self.params.pass_single_child || self.forced(&path));
+        let passed = single && below_root;
         if here.visits == 0 && !passed {
             return path;
         }
+        let kept = self.considered(&path, kept);
         let step = |token: u32| [path.as_slice(), &[token]].concat();
         let score = |token: u32, prior: f32| {
             let child = self.stat(&step(token));
@@ -125,6 +179,7 @@ impl Reference {
             let stat = self.stats.entry(flight[..n].to_vec()).or_default();
             stat.visits += 1;
             stat.total += f64::from(value);
+            stat.squares += f64::from(value) * f64::from(value);
         }
     }
 }
@@ -179,6 +234,7 @@ pub fn run_both(
                     reference.advance(index);
                 }
             }
+            Status::Closed { .. } => unreachable!("this tree moves by tokens"),
             Status::Ready { node, .. } => {
                 assert_eq!(path, reference.flights[index]);
                 assert!(reference.known.contains(&path));

@@ -45,6 +45,7 @@ fn simulate(tree: &mut Tree, world: &World, slots: &mut Slots) {
                 attach(tree, parent, token, world, slots);
                 tree.advance(&mut leaf);
             }
+            Status::Closed { .. } => unreachable!("this tree moves by tokens"),
             Status::Ready { node, .. } => {
                 let value = tree.value(node);
                 tree.complete(leaf, value);

@@ -33,7 +33,7 @@ pub fn search(
         for leaf in &mut leaves {
             loop {
                 match leaf.status() {
-                    Status::Ready { .. } => break,
+                    Status::Ready { .. } | Status::Closed { .. } => break,
                     Status::Missing { parent, token, .. } => {
                         if tree.child(parent, token).is_none() {
                             attach(&mut tree, parent, token, world, &mut slots);

@@ -161,5 +161,6 @@ pub fn random_params(random: &mut Random) -> Params {
         virtual_loss: random.pick(&[0.0, 1.0, 1.0, 3.0]),
         lambda: random.pick(&[0.0, 0.5, 1.0]),
         max_depth: random.pick(&[5, 12, 30]),
+        ..Params::default()
     }
 }

@@ -1,0 +1,301 @@
+//! Drawing the options of a boundary.
+
+use super::actions::{Prior, distance};
+use super::decode::{expansion, tree_slot};
+use super::driver::Driver;
+use super::pressure::Job;
+use super::random::seed_of;
+use super::rollout::{Play, Played, most_slots};
+use crate::engine::{Choose, Error, Output, Request, Session, Slot, Until};
+use crate::tree::{Action, ActionStep, NodeId};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// The options of one boundary, on their way.
+pub(super) struct Draws {
+    /// Slots of the text up to where the greedy option goes on, as far as they are there.
+    context: Vec<Slot>,
+    /// Tokens of the rest of that text, which are forwarded before anything else.
+    missing: Vec<u32>,
+    options: Vec<Pending>,
+}
+
+struct Pending {
+    /// Tokens of the option that are known already; all but the last have a node.
+    known: Vec<u32>,
+    /// Lets the policy write the rest, after this many tokens of the text; none where nothing is left.
+    request: Option<(usize, Request)>,
+    /// Slots of the reply that stand for the boundary's own last token.
+    skip: usize,
+}
+
+/// A drawn option.
+#[derive(Debug)]
+pub(super) struct Drawn {
+    tokens: Vec<u32>,
+    /// Leading tokens whose states the tree has.
+    recorded: usize,
+    /// States after the following tokens, up to the last but one.
+    states: Vec<(Output, Slot)>,
+    /// Of the tokens that the engine chose, the last ones of `tokens`.
+    log_probs: Vec<f32>,
+}
+
+impl Draws {
+    /// Slots that they take at most.
+    pub fn most_slots(&self) -> usize {
+        let requests = self
+            .options
+            .iter()
+            .filter_map(|option| option.request.as_ref());
+        self.missing.len()
+            + requests
+                .map(|(_, request)| most_slots(request))
+                .sum::<usize>()
+    }
+
+    pub async fn run(self, session: &Arc<Session>) -> Result<Played, Error> {
+        let mut played = Played::default();
+        let mut context = self.context;
+        if !self.missing.is_empty() {
+            let request = Request {
+                context: context.clone(),
+                tokens: self.missing,
+                top_k: 1,
+                generate: None,
+            };
+            played.lead = session.run(request).await?.slots;
+            played.forwarded = played.lead.len();
+            context.extend(&played.lead);
+        }
+        let mut tasks = JoinSet::new();
+        for (index, option) in self.options.into_iter().enumerate() {
+            let session = session.clone();
+            let request = option.request.map(|(after, request)| Request {
+                context: context[..after].to_vec(),
+                ..request
+            });
+            tasks.spawn(async move {
+                let reply = match request {
+                    Some(request) => Some(session.run(request).await?),
+                    None => None,
+                };
+                Ok((index, option.known, option.skip, reply))
+            });
+        }
+        let mut done = Vec::new();
+        while let Some(result) = tasks.join_next().await {
+            done.push(result.map_err(|_| Error::Stopped)??);
+        }
+        done.sort_by_key(|option| option.0);
+        for (_, mut tokens, skip, reply) in done {
+            let recorded = tokens.len().saturating_sub(1);
+            let (mut states, mut log_probs) = (Vec::new(), Vec::new());
+            if let Some(reply) = reply {
+                played.forwarded += reply.slots.len();
+                played.spare.extend(&reply.slots[..skip]);
+                states = reply.outputs.into_iter().zip(reply.slots).collect();
+                states.drain(..skip);
+                tokens.extend(&reply.generated);
+                log_probs = reply.log_probs;
+            }
+            played.options.push(Drawn {
+                tokens,
+                recorded,
+                states,
+                log_probs,
+            });
+        }
+        Ok(played)
+    }
+}
+
+impl Driver<'_> {
+    /// Draws and enters the options of `node`, outside any simulation.
+    pub(super) async fn open_now(&mut self, node: NodeId) -> Result<(), super::Error> {
+        let job = self.draws(node);
+        let played = self.forward_one(job).await?;
+        self.ledger
+            .rollout(played.forwarded, self.policy.engine.nets());
+        let mut spare = self.enter(node, played.options);
+        spare.extend(played.spare);
+        self.session.release(&spare);
+        Ok(())
+    }
+
+    /// The engine's part in opening `node`. What is drawn depends on the tree's seed, the text and the
+    /// option's number alone.
+    pub(super) fn draws(&self, node: NodeId) -> Job {
+        let actions = &self.params.actions;
+        let left = (self.tree.params().max_depth - self.tree.depth(node)) as usize;
+        let limit = actions.limit(left);
+        let options = actions.options().cloned().unwrap_or_default();
+        let count = options.count.min(self.affordable(limit + 1));
+        let mut pending = Vec::with_capacity(count);
+        let mut end = node;
+        if options.greedy {
+            let (greedy, from) = self.greedy_option(node, limit);
+            pending.push(greedy);
+            end = from;
+        }
+        let path = self.solution(node, &[]);
+        let own = path.iter().map(|&token| u64::from(token));
+        let seed = seed_of(self.seed, &[5].into_iter().chain(own).collect::<Vec<_>>());
+        let last = self.tree.token(node).unwrap_or(self.root_token);
+        for index in pending.len()..count {
+            let choose = Choose::Sample {
+                temperature: options.temperature,
+                top_p: 1.0,
+                seed: seed_of(seed, &[index as u64]),
+            };
+            let request = self.option(last, choose, limit, Vec::new());
+            pending.push(Pending {
+                known: Vec::new(),
+                // A draw needs all logits behind its last token, which is forwarded anew.
+                request: Some((self.length(node) - 1, request)),
+                skip: 1,
+            });
+        }
+        let start = self.start_below(end);
+        Job {
+            play: Play::Options(Draws {
+                context: start.context,
+                missing: start.tokens,
+                options: pending,
+            }),
+            end,
+            lead: start.lead,
+        }
+    }
+
+    /// Tokens of everything up to `node`.
+    fn length(&self, node: NodeId) -> usize {
+        self.root.len() + self.tree.tokens(node).len()
+    }
+
+    /// How many options of `tokens` the budget still pays for, at least one.
+    fn affordable(&self, tokens: usize) -> usize {
+        let each = tokens as u64 * self.policy.engine.nets();
+        match self.params.stop.forward_tokens {
+            0 => usize::MAX,
+            limit => (limit.saturating_sub(self.ledger.total()) / each).max(1) as usize,
+        }
+    }
+
+    /// The most probable continuation, token by token, as far as it is recorded and on from there; and
+    /// the node that it goes on from, `node` itself where nothing is left.
+    fn greedy_option(&self, node: NodeId, limit: usize) -> (Pending, NodeId) {
+        let mut known = Vec::new();
+        let mut at = node;
+        loop {
+            // A node that is not terminal has at least one continuation.
+            let Some(first) = self.tree.children(at).next() else {
+                break;
+            };
+            known.push(first.token);
+            let ended = known.len() >= limit
+                || self.policy.stop.contains(&first.token)
+                || self.params.actions.stops(&known, &self.policy.spell);
+            match first.node {
+                _ if ended => break,
+                Some(child) => at = child,
+                None => {
+                    let left = limit - known.len();
+                    let request = self.option(first.token, Choose::Greedy, left, known.clone());
+                    let greedy = Pending {
+                        known,
+                        request: Some((self.length(at), request)),
+                        skip: 0,
+                    };
+                    return (greedy, at);
+                }
+            }
+        }
+        let recorded = Pending {
+            known,
+            request: None,
+            skip: 0,
+        };
+        (recorded, node)
+    }
+
+    /// Lets the policy write an option that begins with `known` after `last`.
+    fn option(&self, last: u32, choose: Choose, limit: usize, known: Vec<u32>) -> Request {
+        let record = Some(self.params.top_k);
+        let mut request = self
+            .policy
+            .continuation(Vec::new(), vec![last], choose, limit, record);
+        if let Some(generate) = &mut request.generate {
+            let (actions, spell) = (self.params.actions.clone(), self.policy.spell.clone());
+            generate.until = Some(Until(Arc::new(move |generated: &[u32]| {
+                actions.stops(&[&known, generated].concat(), &spell)
+            })));
+        }
+        request
+    }
+
+    /// Enters drawn options into the tree; slots that it did not take.
+    pub(super) fn enter(&mut self, node: NodeId, drawn: Vec<Drawn>) -> Vec<Slot> {
+        let options = self.params.actions.options().cloned().unwrap_or_default();
+        let mut spare = Vec::new();
+        let mut kept: Vec<Drawn> = Vec::new();
+        for option in drawn {
+            let near =
+                |other: &Drawn| distance(&option.tokens, &other.tokens) < options.min_distance;
+            match kept.iter().any(near) {
+                true => spare.extend(option.states.into_iter().map(|state| state.1)),
+                false => kept.push(option),
+            }
+        }
+        let kept: Vec<Vec<ActionStep>> = kept
+            .into_iter()
+            .map(|option| self.steps(node, option))
+            .collect();
+        let means: Vec<f64> = kept.iter().map(|steps| mean_log_prob(steps)).collect();
+        let peak = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weight = |mean: f64| match options.prior {
+            Prior::Equal => 1.0,
+            // A weight of 0 is no option.
+            Prior::Probability => (mean - peak).exp().max(1e-6),
+        };
+        let actions = kept.into_iter().zip(means).map(|(steps, mean)| Action {
+            steps,
+            weight: weight(mean),
+        });
+        let unused = self.tree.open(node, actions.collect());
+        spare.extend(unused.into_iter().map(super::decode::engine_slot));
+        spare
+    }
+
+    fn steps(&self, node: NodeId, option: Drawn) -> Vec<ActionStep> {
+        let known = option.tokens.len() - option.log_probs.len();
+        let mut states = option.states.into_iter();
+        let mut at = Some(node);
+        let last = option.tokens.len() - 1;
+        let step = |(index, &token): (usize, &u32)| {
+            let edge = at.and_then(|at| self.tree.children(at).find(|c| c.token == token));
+            at = edge.and_then(|edge| edge.node);
+            let log_prob = match index.checked_sub(known) {
+                Some(chosen) => option.log_probs[chosen],
+                None => edge.map_or(0.0, |edge| edge.log_prob),
+            };
+            let state = match index < option.recorded || index == last {
+                true => None,
+                false => states.next(),
+            };
+            ActionStep {
+                token,
+                log_prob,
+                state: state.map(|(output, slot)| {
+                    (expansion(&output, self.params.pessimism), tree_slot(slot))
+                }),
+            }
+        };
+        option.tokens.iter().enumerate().map(step).collect()
+    }
+}
+
+fn mean_log_prob(steps: &[ActionStep]) -> f64 {
+    let sum: f64 = steps.iter().map(|step| f64::from(step.log_prob)).sum();
+    sum / steps.len() as f64
+}
