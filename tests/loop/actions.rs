@@ -88,16 +88,41 @@ fn a_tree_of_options_under_pressure_is_the_tree_with_all_its_slots() {
     spans.search.random_root.share = 0.3;
     // A solution, and 4 options of 6 tokens and one more each.
     same_under_pressure(&bench, &spans, 38 + 4 * 7);
-    let mut several = spans.clone();
-    several.search.leaves = 3;
-    several.search.simulations = 90;
-    several.search.rollout = Rollout::Sampled { temperature: 1.0 };
-    same_under_pressure(&bench, &several, 3 * (38 + 4 * 7));
-    let mut steps = spans.clone();
-    steps.search.actions = step();
+}
+
+#[test]
+fn several_leaves_of_options_share_what_a_tree_may_hold() {
+    let bench = Bench::new(true);
+    let mut several = params(16);
+    several.questions = 12;
+    several.search.simulations = 160;
+    several.search.leaves = 2;
+    several.search.rollout = Rollout::Sampled { temperature: 1.5 };
+    several.search.tree.lambda = 0.5;
+    several.search.top_k = 16;
+    several.search.actions = span(Options {
+        temperature: 1.5,
+        ..Options::default()
+    });
+    same_under_pressure(&bench, &several, 2 * (38 + 4 * 7));
+}
+
+#[test]
+fn steps_under_pressure_leave_the_tree_as_it_is() {
+    let bench = Bench::new(true);
+    let mut steps = params(16);
+    steps.questions = 12;
+    steps.search.simulations = 160;
     steps.search.tree.lambda = 0.0;
-    steps.search.simulations = 120;
-    same_under_pressure(&bench, &steps, 38 + 4 * 13);
+    steps.search.actions = Actions::Step {
+        stop: vec!["\n".into()],
+        max_tokens: 8,
+        options: Options {
+            temperature: 1.5,
+            ..Options::default()
+        },
+    };
+    same_under_pressure(&bench, &steps, 38 + 4 * 9);
 }
 
 /// A greedy rollout is the same whoever plays it.
