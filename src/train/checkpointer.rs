@@ -110,18 +110,8 @@ pub(crate) fn path(folder: &Path, name: &str, epoch: usize) -> PathBuf {
 /// The last epoch with a checkpoint that is whole, and what had been done by then. Damaged parts are
 /// kept aside with a warning that names them.
 pub(crate) fn last(folder: &Path) -> Result<Option<(usize, History)>, fs::Error> {
-    let entries = match std::fs::read_dir(folder) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        entries => entries.map_err(fs::Error::at("read", folder))?,
-    };
-    let mut epochs: Vec<usize> = entries
-        .filter_map(|entry| {
-            let name = entry.ok()?.file_name().into_string().ok()?;
-            let epoch = name.strip_prefix("model-")?.strip_suffix(".bpk")?;
-            epoch.parse().ok()
-        })
-        .collect();
-    epochs.sort_unstable();
+    let mut epochs = epochs(folder)?;
+    epochs.dedup();
     for epoch in epochs.into_iter().rev() {
         let mut whole = true;
         let mut history = History::default();
@@ -149,6 +139,40 @@ pub(crate) fn last(folder: &Path) -> Result<Option<(usize, History)>, fs::Error>
         }
     }
     Ok(None)
+}
+
+/// Deletes the parts of all epochs but `kept`, so that a checkpoint never joins parts of two attempts: an
+/// optimiser knows its parameters by names that each attempt draws anew.
+pub(crate) fn forget_others(folder: &Path, kept: usize) -> Result<(), fs::Error> {
+    for epoch in epochs(folder)?.into_iter().filter(|epoch| *epoch != kept) {
+        for name in PARTS {
+            let path = path(folder, name, epoch);
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(fs::Error::at("delete", &path)(e));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The epochs that any part is there of, ascending; once for each part.
+fn epochs(folder: &Path) -> Result<Vec<usize>, fs::Error> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(fs::Error::at("read", folder))?,
+    };
+    let mut epochs: Vec<usize> = entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            let (part, epoch) = name.strip_suffix(".bpk")?.split_once('-')?;
+            PARTS.contains(&part).then(|| epoch.parse().ok())?
+        })
+        .collect();
+    epochs.sort_unstable();
+    Ok(epochs)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), fs::Error> {
@@ -216,5 +240,31 @@ mod tests {
 
         Checkpointer::<()>::delete(&parts[0], 1).unwrap();
         assert_eq!(last(dir.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn parts_of_another_attempt_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        forget_others(&dir.path().join("none"), 1).unwrap();
+        let parts = PartFile::all(dir.path(), &Arc::default());
+        for (epoch, of) in [(1, &parts[..]), (2, &parts[1..]), (13, &parts[..1])] {
+            for part in of {
+                part.save(epoch, ()).unwrap();
+            }
+        }
+        forget_others(dir.path(), 1).unwrap();
+        let mut left: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let kept = [
+            "model-1.bpk",
+            "optim-1.bpk",
+            "scheduler-1.bpk",
+            "steps-1.bpk",
+        ];
+        assert_eq!(left, kept);
+        assert_eq!(last(dir.path()).unwrap().map(|(epoch, _)| epoch), Some(1));
     }
 }

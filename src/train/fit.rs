@@ -106,7 +106,11 @@ pub(crate) fn run(
     };
     let folder = context.folder.filter(|_| job.checkpoint_every > 0);
     let (resumed, past) = match folder {
-        Some(folder) => checkpointer::last(folder)?.unwrap_or_default(),
+        Some(folder) => {
+            let last = checkpointer::last(folder)?.unwrap_or_default();
+            checkpointer::forget_others(folder, last.0)?;
+            last
+        }
         None => (0, History::default()),
     };
     let done = past.steps.len().min(job.steps);
