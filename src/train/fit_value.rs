@@ -166,7 +166,7 @@ impl Params {
 /// Fits `head`, and with [`Kind::Trunk`] also `trunk`, to the targets of `examples`.
 ///
 /// Returns the trunk (the given one, where it is frozen), the head, and a report whose `value` is an
-/// [`assess`]ment on the held-out questions, if there are any.
+/// [`assess`](super::assess())ment on the held-out questions, if there are any.
 ///
 /// # Errors
 /// Parameters or examples that cannot be used (before any work), a loss or gradient that is not

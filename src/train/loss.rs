@@ -14,7 +14,7 @@ pub enum ValueLoss {
     Bce,
     /// Squared error of `tanh(logit / 2)`.
     Mse,
-    /// Cross-entropy of the softmax of several logits with a [`histogram`] around the target.
+    /// Cross-entropy of the softmax of several logits with a histogram around the target.
     HlGauss,
 }
 
