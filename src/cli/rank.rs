@@ -38,7 +38,8 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
         rank: args.draws.into(),
         ..open.recipe.evaluate.clone()
     };
-    let problems = open.task.dev(params.limit()).into_diagnostic()?;
+    let chosen = params.choose(|limit| open.task.dev(limit));
+    let problems = chosen.into_diagnostic()?;
     let ranking = evaluate::rank(&open.setting(stop), &problems, &params).into_diagnostic()?;
     if let Some(out) = &args.out {
         write(&ranking, out)?;

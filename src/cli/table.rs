@@ -138,24 +138,13 @@ pub(super) fn ranking(ranking: &Ranking) -> String {
          intervals over questions:",
         ranking.draws, ranking.questions, ranking.split, ranking.forward_tokens, ranking.mixed
     );
-    let signed = |e: Estimate| {
+    let around = |e: Estimate, percent: fn(f64) -> String| {
         let Interval { low, high } = e.interval;
-        format!(
-            "{:+.1} ({:+.1} to {:+.1})",
-            100.0 * e.mean,
-            100.0 * low,
-            100.0 * high
-        )
+        let [mean, low, high] = [e.mean, low, high].map(|x| percent(100.0 * x));
+        format!("{mean} ({low} to {high})")
     };
-    let share = |e: Estimate| {
-        let Interval { low, high } = e.interval;
-        format!(
-            "{:.1} ({:.1} to {:.1})",
-            100.0 * e.mean,
-            100.0 * low,
-            100.0 * high
-        )
-    };
+    let signed = |e| around(e, |x| format!("{x:+.1}"));
+    let share = |e| around(e, |x| format!("{x:.1}"));
     let row = |name: String, place: &Place| {
         [
             name,
