@@ -411,14 +411,6 @@ fn values_that_cannot_be_learned_so_are_refused() {
 }
 
 #[test]
-fn the_sweep_of_value_learning_holds_together() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let file = root.join("recipes/family/value.toml");
-    let sweep = tokenzero::recipe::sweep::Sweep::read(&file).unwrap();
-    assert_eq!(sweep.variants().len(), 10);
-}
-
-#[test]
 fn drawn_texts_are_learned_from_and_a_gate_can_refuse() {
     let out = tempfile::tempdir().unwrap();
     let dir = out.path().join("draws");
@@ -719,7 +711,8 @@ fn a_sweep_has_a_row_for_each_run_and_goes_on_where_it_stopped() {
         text += &format!("\"{key}\" = {value}\n");
     }
     text += "[vary]\n\"collect.search.tree.c_puct\" = [0.5]\n";
-    fs::write(&file, text).unwrap();
+    fs::write(&file, &text).unwrap();
+    let unknown = text.replacen("seeds", "control = \"none\"\nseeds", 1);
     let sweep = || {
         let mut command = tokenzero();
         command
@@ -751,13 +744,52 @@ fn a_sweep_has_a_row_for_each_run_and_goes_on_where_it_stopped() {
     summary.args(["--summary", "--json"]);
     let found = summary.assert().success().get_output().stdout.clone();
     let found: Value = serde_json::from_slice(&found).unwrap();
+    let rulings = found["verdicts"].as_array().unwrap();
+    let names: Vec<_> = rulings
+        .iter()
+        .map(|r| (&r["setting"], &r["control"]))
+        .collect();
+    assert_eq!(names, [(&"c_puct-0.5".into(), &"base".into()); 2]);
+    assert!(
+        rulings
+            .iter()
+            .all(|ruling| ruling["tokens"].as_f64() > Some(0.0))
+    );
+    assert!(
+        first.contains("c_puct-0.5, searched: no better than base at"),
+        "{first}"
+    );
+    let found = &found["settings"];
     assert_eq!(found[1]["values"]["collect.search.tree.c_puct"], "0.5");
+    let collected = fs::read_to_string(evaluated.with_file_name("collect.json")).unwrap();
+    let collected: Value = serde_json::from_str(&collected).unwrap();
+    let tokens = &found[0]["figures"]["collected_tokens"]["mean"];
+    assert_eq!(tokens.as_f64(), collected["forward_tokens"].as_f64());
+    for file in [
+        "verdicts.json",
+        "greedy.svg",
+        "searched.svg",
+        "verdicts/base",
+    ] {
+        assert!(out.path().join("runs").join(file).exists(), "{file}");
+    }
     let text = fs::read_to_string(evaluated).unwrap();
     let last: Value = serde_json::from_str(&text).unwrap();
     let searched = &found[0]["figures"]["searched"];
     assert_eq!(searched["mean"], last["methods"]["searched"]["accuracy"]);
     assert!(searched["low"].is_null(), "one seed has no interval");
 
+    fs::write(
+        &file,
+        text.replacen("seeds", "control = \"none\"\nseeds", 1),
+    )
+    .unwrap();
+    tokenzero()
+        .arg("sweep")
+        .arg(&file)
+        .assert()
+        .failure()
+        .stderr(contains("the settings are base, c_puct-0.5"));
     fs::write(&file, "recipe = \"x.toml\"\n[vary]\n\"a.b\" = []\n").unwrap();
     tokenzero()
         .arg("sweep")

@@ -11,6 +11,7 @@ mod export;
 mod follow;
 mod generate;
 mod grade;
+mod judged;
 mod phases;
 mod pretrain;
 mod rank;

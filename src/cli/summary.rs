@@ -4,7 +4,7 @@ use super::table;
 use crate::evaluate::bootstrap::Estimate;
 use crate::evaluate::statistics::{Interval, mean, student};
 use crate::monitor::{self, Dot, Line, Plot, Scale};
-use crate::recipe::sweep::Sweep;
+use crate::recipe::sweep::{Sweep, setting_of};
 use crate::trace::table::{column_names, read_text_columns};
 use miette::{IntoDiagnostic, Result, miette};
 use serde::Serialize;
@@ -45,9 +45,7 @@ pub(super) fn read(path: &Path, sweep: &Sweep) -> Result<Vec<Summary>> {
     };
     let mut rows: Vec<(String, Vec<usize>)> = Vec::new();
     for (row, name) in columns[run].iter().enumerate() {
-        let variant = name
-            .rsplit_once("-seed-")
-            .map_or(name.as_str(), |parts| parts.0);
+        let variant = setting_of(name);
         match rows.iter_mut().find(|found| found.0 == variant) {
             Some(found) => found.1.push(row),
             None => rows.push((variant.to_string(), vec![row])),
@@ -98,11 +96,17 @@ pub(super) fn show(summaries: &[Summary]) -> String {
             }
         }
     };
+    let tokens = |summary: &Summary, name: &str| {
+        let figure = summary.figures.get(name);
+        figure.map_or_else(String::new, |f| format!("{:.0}", f.mean / 1e3))
+    };
     let rows = summaries.iter().map(|summary| {
         let [a, b, c, d, e] = SHOWN.map(|name| cell(summary, name));
         [
             summary.variant.clone(),
             summary.seeds.to_string(),
+            tokens(summary, "collected_tokens"),
+            tokens(summary, "trained_tokens"),
             a,
             b,
             c,
@@ -112,8 +116,12 @@ pub(super) fn show(summaries: &[Summary]) -> String {
     });
     let [a, b, c, d, e] = SHOWN;
     format!(
-        "means over seeds in percent, with Student's 95% intervals:\n{}",
-        table::plain(["setting", "seeds", a, b, c, d, e], rows.collect())
+        "means over seeds in percent, with Student's 95% intervals; thousand tokens forwarded by all \
+         collections and by all fits:\n{}",
+        table::plain(
+            ["setting", "seeds", "collected", "trained", a, b, c, d, e],
+            rows.collect()
+        )
     )
 }
 

@@ -1,15 +1,15 @@
 //! `tokenzero sweep`.
 
-use super::{common, summary, table};
+use super::{common, judged, summary, table};
 use crate::evaluate::ranking::Place;
-use crate::iterate::{Outcome, Prospect, Reuse};
+use crate::iterate::{Outcome, Prospect, Reuse, TrainReport, inspect};
 use crate::model;
 use crate::monitor::Monitor;
 use crate::recipe::Recipe;
 use crate::recipe::sweep::{Sweep, Variant};
 use crate::stop::Stop;
 use crate::trace::table::Table;
-use miette::{IntoDiagnostic, Result};
+use miette::{IntoDiagnostic, Result, miette};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// Where to compute: cpu, cuda, cuda:N or wgpu.
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Only these settings, by the names of their folders without the seed, and the control.
+    #[arg(long, value_name = "SETTING", value_delimiter = ',')]
+    only: Vec<String>,
     /// Run nothing: print means over the seeds of each setting, from sweep.parquet, and draw curves over the
     /// values of the key where only one is varied.
     #[arg(long)]
@@ -33,6 +36,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     let sweep = Sweep::read(&args.sweep)?;
+    let variants = chosen(&sweep, &args.only)?;
     let out = args.out.unwrap_or_else(|| {
         let name = args.sweep.file_stem().unwrap_or_default();
         Path::new("checkpoints").join(name)
@@ -41,18 +45,30 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     if args.summary {
         let summaries = summary::read(&table, &sweep)?;
         summary::draw(&sweep, &summaries, &out)?;
-        return common::print(&match args.json {
-            true => serde_json::to_string(&summaries).into_diagnostic()?,
-            false => summary::show(&summaries),
-        });
+        let judged = judged::read(&sweep, &out)?;
+        judged.write(&out)?;
+        return match args.json {
+            true => {
+                let all = serde_json::json!({ "settings": summaries, "verdicts": judged.rulings });
+                common::print(&all.to_string())
+            }
+            false => tell(&summaries, &judged),
+        };
     }
     let device = model::device::open(&args.device).into_diagnostic()?;
     std::fs::create_dir_all(&out).into_diagnostic()?;
-    let variants = sweep.variants();
     let mut done: Vec<(Variant, Vec<Outcome>)> = Vec::new();
-    for (index, variant) in variants.iter().enumerate() {
-        let recipe = Recipe::read(&sweep.recipe, &variant.sets)?;
+    for variant in sweep.variants() {
         let dir = out.join(&variant.name);
+        let Some(index) = variants.iter().position(|chosen| *chosen == variant) else {
+            // What an earlier call has finished stays in the table.
+            let outcomes = inspect::outcomes(&dir).into_diagnostic()?;
+            if outcomes.len() > 1 {
+                done.push((variant, outcomes));
+            }
+            continue;
+        };
+        let recipe = Recipe::read(&sweep.recipe, &variant.sets)?;
         eprintln!("{} of {}: {}", index + 1, variants.len(), variant.name);
         // A run that is finished says so and costs nothing; one that was cut goes on.
         let prospect = Prospect::open(&recipe, &dir, &device, Reuse::Resume).into_diagnostic()?;
@@ -68,21 +84,48 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
             .watched_by(monitor.clone())
             .stopped_by(stop.clone());
         let outcomes = common::run_to_end(&mut run, &monitor, stop)?;
-        done.push((variant.clone(), outcomes));
+        done.push((variant, outcomes));
         // After every run, so that a sweep that is cut has its table too.
         write(&sweep, &done, &table)?;
     }
     common::print(&table::sweep(&done))?;
     let summaries = summary::read(&table, &sweep)?;
-    if sweep.seeds.len() > 1 {
-        common::print(&summary::show(&summaries))?;
-    }
+    let judged = judged::read(&sweep, &out)?;
+    tell(&summaries, &judged)?;
     summary::draw(&sweep, &summaries, &out)?;
+    judged.write(&out)?;
     common::print(&format!(
-        "All in {}: sweep.parquet has a row for each run.",
+        "All in {}: sweep.parquet has a row for each run, verdicts.json the verdicts, greedy.svg and \
+         searched.svg accuracy against the tokens collected.",
         out.display()
     ))?;
     common::print(&format!("  tensorboard --logdir {}", out.display()))
+}
+
+/// The runs of the settings in `only`, and of the control; all where it is empty.
+fn chosen(sweep: &Sweep, only: &[String]) -> Result<Vec<Variant>> {
+    let all = sweep.variants();
+    let known = |name: &String| all.iter().any(|variant| variant.setting() == name);
+    if let Some(unknown) = only.iter().find(|name| !known(name)) {
+        let mut names: Vec<&str> = all.iter().map(Variant::setting).collect();
+        names.dedup();
+        return Err(miette!(
+            help = format!("the settings are {}", names.join(", ")),
+            "no setting is called `{unknown}`"
+        ));
+    }
+    let control = sweep.control();
+    let wanted = |variant: &Variant| {
+        let setting = variant.setting();
+        only.is_empty() || setting == control || only.iter().any(|name| name == setting)
+    };
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// Means over seeds, and what they say beside the control.
+fn tell(summaries: &[summary::Summary], judged: &judged::Judged) -> Result<()> {
+    common::print(&summary::show(summaries))?;
+    common::print(&judged.text())
 }
 
 /// How whole texts rank, where the last evaluation ranked them.
@@ -90,8 +133,8 @@ fn whole_texts(outcome: &Outcome) -> Option<&Place> {
     outcome.evaluation.ranking.as_ref()?.by_fraction.last()
 }
 
-/// One row a run: the varied keys, the seed, every method's accuracy and tokens before and after, and the
-/// value's ranking of texts of the same question beside that by their log-probability.
+/// One row a run: the varied keys, the seed, every method's accuracy and tokens before and after, the tokens
+/// that all collections and all fits forwarded, and the value's ranking of texts of the same question beside that by their log-probability.
 fn write(sweep: &Sweep, done: &[(Variant, Vec<Outcome>)], path: &Path) -> Result<()> {
     let mut columns = Table::new()
         .column_str("run", done.iter().map(|d| d.0.name.clone()).collect())
@@ -120,6 +163,19 @@ fn write(sweep: &Sweep, done: &[(Variant, Vec<Outcome>)], path: &Path) -> Result
             .column_f64(method, after)
             .column_f64(&format!("{method}_tokens"), tokens);
     }
+    let all = |of: fn(&Outcome) -> u64| {
+        let sum = |d: &(Variant, Vec<Outcome>)| d.1.iter().map(of).sum();
+        done.iter().map(sum).collect()
+    };
+    columns = columns
+        .column_u64(
+            "collected_tokens",
+            all(|o| o.collected.as_ref().map_or(0, |c| c.forward_tokens)),
+        )
+        .column_u64(
+            "trained_tokens",
+            all(|o| o.trained.as_ref().map_or(0, TrainReport::tokens)),
+        );
     // A run that measured no ranking has no number for it.
     let mut of_last = |name: &str, of: fn(&Outcome) -> Option<f64>| {
         let last = |d: &(Variant, Vec<Outcome>)| d.1.last().and_then(of).unwrap_or(f64::NAN);

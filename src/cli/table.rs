@@ -197,7 +197,7 @@ pub(super) fn frontier(frontier: &Frontier) -> String {
                 format!("{:.2}", point.flops / 1e9),
                 format!("{:.1}", point.ms_per_question),
                 format!("{:.1}", point.us_per_token),
-                verdict.map_or_else(String::new, |v| p(v.p)),
+                verdict.map_or_else(String::new, |v| p(v.paired.p)),
             ]
         })
         .collect();

@@ -2,8 +2,10 @@
 
 mod answers;
 pub mod bootstrap;
+pub mod contest;
 pub mod frontier;
 pub mod gate;
+mod paired;
 mod pairs;
 pub mod ranking;
 mod report;
@@ -12,6 +14,7 @@ pub mod statistics;
 mod verdict;
 pub mod vote;
 
+pub use paired::Paired;
 pub use ranking::Ranking;
 pub use report::{Comparison, Evaluation, MethodReport};
 pub use sizes::Sizes;

@@ -1,12 +1,10 @@
 //! What the statistics allow to be said of each method of a frontier, beside votes at the same tokens.
 
-use super::bootstrap::{Estimate, RESAMPLES, percentiles, resampled_means};
+use super::bootstrap::{RESAMPLES, percentiles, resampled_means};
 use super::frontier::Frontier;
-use super::statistics::{holm, sign_flip};
+use super::paired::Paired;
+use super::statistics::holm;
 use serde::Serialize;
-
-/// Chance of one false verdict or more in a whole comparison.
-const LEVEL: f64 = 0.05;
 
 /// A method against majority vote with at least as many tokens.
 #[derive(Debug, Clone, Serialize)]
@@ -14,15 +12,9 @@ pub struct Verdict {
     /// Indices in [`Frontier::points`].
     pub point: usize,
     pub control: usize,
-    /// Answers, over all checkpoints, that only this method, or only the vote, has right.
-    pub gains: u64,
-    pub losses: u64,
-    /// Accuracy less that of the vote, with its 95% interval by a bootstrap over checkpoints and questions
-    /// in pairs.
-    pub difference: Estimate,
-    /// Of the exact paired randomisation test over questions ([`sign_flip`]; McNemar's with one
-    /// checkpoint), corrected for all verdicts by Holm's method.
-    pub p: f64,
+    /// Corrected for all verdicts by Holm's method.
+    #[serde(flatten)]
+    pub paired: Paired,
     /// In words.
     pub text: String,
 }
@@ -52,44 +44,23 @@ impl Frontier {
                 let Some(other) = points.iter().position(|&i| i == control) else {
                     continue;
                 };
-                let pairs = means[place].iter().zip(&means[other]);
-                let resampled = pairs.map(|(a, b)| a - b).collect();
-                found.push(self.pair(index, control, resampled));
+                found.push(Verdict {
+                    point: index,
+                    control,
+                    paired: Paired::of(
+                        [&right[place], &right[other]],
+                        [&means[place], &means[other]],
+                    ),
+                    text: String::new(),
+                });
             }
         }
-        let p: Vec<f64> = found.iter().map(|verdict| verdict.p).collect();
+        let p: Vec<f64> = found.iter().map(|verdict| verdict.paired.p).collect();
         for (verdict, p) in found.iter_mut().zip(holm(&p)) {
-            verdict.p = p;
+            verdict.paired.p = p;
             verdict.text = self.sentence(verdict);
         }
         self.verdicts = found;
-    }
-
-    /// The comparison of two points, its p-value not corrected yet.
-    fn pair(&self, point: usize, control: usize, resampled: Vec<f64>) -> Verdict {
-        let (own, other) = (&self.right[point], &self.right[control]);
-        let (mut gains, mut losses) = (0, 0);
-        let mut differences = vec![0; self.questions];
-        for (a, b) in own.iter().zip(other) {
-            for ((a, b), difference) in a.iter().zip(b).zip(&mut differences) {
-                gains += u64::from(*a && !b);
-                losses += u64::from(*b && !a);
-                *difference += i64::from(*a) - i64::from(*b);
-            }
-        }
-        let accuracy = |index: usize| self.points[index].report.accuracy;
-        Verdict {
-            point,
-            control,
-            gains,
-            losses,
-            difference: Estimate {
-                mean: accuracy(point) - accuracy(control),
-                interval: percentiles(resampled),
-            },
-            p: sign_flip(&differences),
-            text: String::new(),
-        }
     }
 
     /// The vote, greedy being the vote of one, of the same source with the fewest tokens that are at
@@ -118,25 +89,7 @@ impl Frontier {
             _ => format!("a vote of {}", vote.budget),
         };
         let seeds = self.right[verdict.point].len();
-        let Estimate { mean, interval } = verdict.difference;
-        let significant = verdict.p < LEVEL;
-        let words = match (significant, mean > 0.0) {
-            (true, true) => "better than",
-            (true, false) => "worse than",
-            (false, _) => "no better than",
-        };
-        // The test is of these checkpoints; whether others would do as well only the interval says.
-        let elsewhere = seeds > 1 && significant && interval.low <= 0.0 && interval.high >= 0.0;
-        let limits = match elsewhere {
-            true => " with these checkpoints, which does not show that others would be",
-            false => "",
-        };
-        let p = match verdict.p < 0.001 {
-            true => "p < .001".to_string(),
-            false => format!("p = {:.3}", verdict.p).replace("0.", "."),
-        };
         let percent = |x: f64| format!("{:.1}", 100.0 * x);
-        let signed = |x: f64| format!("{:+.1}", 100.0 * x);
         let fewer = own.report.forward_tokens <= vote.report.forward_tokens;
         let tokens = match fewer {
             true => "at no more tokens",
@@ -147,17 +100,16 @@ impl Frontier {
             _ => format!(", mean of {seeds} checkpoints"),
         };
         format!(
-            "{} {} at {:.0} tokens ({}%{of_seeds}): {words} {control} ({}% at {:.0}) {tokens}{limits}, {} \
-             points (95% interval {} to {}), {p}",
+            "{} {} at {:.0} tokens ({}%{of_seeds}): {} {control} ({}% at {:.0}) {tokens}{}, {}",
             own.source,
             own.method,
             own.report.forward_tokens,
             percent(own.report.accuracy),
+            verdict.paired.words(),
             percent(vote.report.accuracy),
             vote.report.forward_tokens,
-            signed(mean),
-            signed(interval.low),
-            signed(interval.high),
+            verdict.paired.limits(seeds),
+            verdict.paired.figures(),
         )
     }
 }
@@ -197,10 +149,10 @@ mod tests {
             panic!("{:?}", all.verdicts);
         };
         assert_eq!((verdict.point, verdict.control), (3, 1));
-        assert_eq!((verdict.gains, verdict.losses), (60, 0));
-        assert!((verdict.difference.mean - 20.0 / 60.0).abs() < 1e-12);
+        assert_eq!((verdict.paired.gains, verdict.paired.losses), (60, 0));
+        assert!((verdict.paired.difference.mean - 20.0 / 60.0).abs() < 1e-12);
         // Twenty questions won by all seeds: 2 / 2^20, as with one seed.
-        assert!((verdict.p - 2f64.powi(-19)).abs() < 1e-15);
+        assert!((verdict.paired.p - 2f64.powi(-19)).abs() < 1e-15);
         assert!(
             verdict.text.contains("mean of 3 checkpoints"),
             "{}",
@@ -240,7 +192,7 @@ mod tests {
         let all = pooled([&won, level, level]);
         let verdict = &all.verdicts[0];
         assert!(
-            verdict.p < 1e-6 && verdict.difference.interval.low <= 0.0,
+            verdict.paired.p < 1e-6 && verdict.paired.difference.interval.low <= 0.0,
             "{verdict:?}"
         );
         let text = &verdict.text;

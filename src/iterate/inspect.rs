@@ -67,16 +67,7 @@ pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
         }
         read => read.map_err(fs::Error::at("read", &recipe))?,
     };
-    let mut outcomes = Vec::new();
-    for iteration in 0.. {
-        if !iteration_dir(dir, iteration)
-            .join("evaluation.json")
-            .exists()
-        {
-            break;
-        }
-        outcomes.push(outcome(dir, iteration)?);
-    }
+    let outcomes = outcomes(dir)?;
     let mut disk = BTreeMap::new();
     sizes(dir, dir, &mut disk)?;
     Ok(Inspection {
@@ -87,6 +78,21 @@ pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
         last: last_event(&dir.join("events.jsonl")),
         disk,
     })
+}
+
+/// What the evaluated iterations of the run in `dir` came to, from 0 on.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn outcomes(dir: &Path) -> Result<Vec<Outcome>, Error> {
+    let evaluated = |iteration: &u32| {
+        let file = iteration_dir(dir, *iteration).join("evaluation.json");
+        file.exists()
+    };
+    let iterations = (0..).take_while(evaluated);
+    iterations
+        .map(|iteration| outcome(dir, iteration))
+        .collect()
 }
 
 /// What an evaluated iteration came to.

@@ -41,8 +41,17 @@ pub struct TrainReport {
 impl TrainReport {
     /// Optimiser steps of all fits.
     pub fn steps(&self) -> u64 {
+        self.fits().map(|fit| fit.steps as u64).sum()
+    }
+
+    /// Tokens that went through the networks in all fits.
+    pub fn tokens(&self) -> u64 {
+        self.fits().map(|fit| fit.tokens).sum()
+    }
+
+    fn fits(&self) -> impl Iterator<Item = &FitReport> {
         let fits = [&self.joint, &self.value, &self.policy];
-        fits.into_iter().flatten().map(|f| f.steps as u64).sum()
+        fits.into_iter().flatten()
     }
 }
 

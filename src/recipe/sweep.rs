@@ -29,6 +29,10 @@ pub struct Sweep {
     /// `one_by_one` or `grid`. Default `one_by_one`.
     #[serde(default)]
     pub combine: Combine,
+    /// The setting that the others are judged by. Default: the first one, `base` where settings are varied
+    /// one by one.
+    #[serde(default)]
+    pub control: Option<String>,
     /// Keys that every run has another value of than the recipe.
     #[serde(default)]
     pub set: BTreeMap<String, toml::Value>,
@@ -57,6 +61,18 @@ pub struct Variant {
     pub sets: Vec<String>,
 }
 
+impl Variant {
+    /// What is varied, without the seed.
+    pub fn setting(&self) -> &str {
+        setting_of(&self.name)
+    }
+}
+
+/// The name of a run without its seed.
+pub fn setting_of(run: &str) -> &str {
+    run.rsplit_once("-seed-").map_or(run, |parts| parts.0)
+}
+
 impl Sweep {
     /// Reads a sweep, and checks that its recipe takes every value.
     ///
@@ -78,7 +94,19 @@ impl Sweep {
         if sweep.seeds.is_empty() {
             return Err(source.invalid("seeds", "there are no seeds", "give at least one"));
         }
-        for variant in sweep.variants() {
+        let variants = sweep.variants();
+        if let Some(control) = &sweep.control
+            && !variants.iter().any(|variant| variant.setting() == control)
+        {
+            let mut names: Vec<&str> = variants.iter().map(Variant::setting).collect();
+            names.dedup();
+            return Err(source.invalid(
+                "control",
+                format!("no setting is called `{control}`"),
+                format!("the settings are {}", names.join(", ")),
+            ));
+        }
+        for variant in variants {
             Recipe::read(&sweep.recipe, &variant.sets)?;
         }
         Ok(sweep)
@@ -88,6 +116,12 @@ impl Sweep {
     pub fn keys(&self) -> BTreeSet<&String> {
         let together = self.methods.values().flat_map(BTreeMap::keys);
         self.vary.keys().chain(together).collect()
+    }
+
+    /// The name of the setting that the others are judged by.
+    pub fn control(&self) -> String {
+        let first = || self.variants().first().map(|first| first.setting().into());
+        self.control.clone().or_else(first).unwrap_or_default()
     }
 
     /// All runs, in order.
