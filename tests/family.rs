@@ -314,6 +314,34 @@ fn every_way_to_learn_makes_a_run() {
 }
 
 #[test]
+fn the_replay_window_takes_the_latest_traces() {
+    let out = tempfile::tempdir().unwrap();
+    let examples = |window: &str, iteration: u32| {
+        let dir = out.path().join(window.replace('=', "-"));
+        if iteration == 1 {
+            run(&dir, &["loop.iterations=2", window]);
+        }
+        let text = fs::read_to_string(dir.join(format!("iter-000{iteration}/train.json"))).unwrap();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        report["joint"]["examples"].as_u64().unwrap()
+    };
+    let (all_first, all) = (
+        examples("traces.window=0", 1),
+        examples("traces.window=0", 2),
+    );
+    let (first, latest) = (
+        examples("traces.window=1", 1),
+        examples("traces.window=1", 2),
+    );
+    assert_eq!(all_first, first);
+    // What was collected in the second iteration is the same in both.
+    assert!(
+        latest > 0 && all == all_first + latest,
+        "{all_first} {latest} {all}"
+    );
+}
+
+#[test]
 fn every_way_to_learn_a_value_makes_a_run() {
     let out = tempfile::tempdir().unwrap();
     let (bins, hl_gauss) = ("learn.bins=21", "joint.loss=hl_gauss");

@@ -246,3 +246,52 @@ fn every_key_of_the_default_recipe_is_in_a_table() {
         "tables without a reference: {missing:?}"
     );
 }
+
+/// Every file and test that the table of methods names is there.
+#[test]
+fn the_table_of_methods_names_what_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(root.join("recipes/family/README.md")).unwrap();
+    let mut tests = Vec::new();
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let named = text
+                    .split("fn ")
+                    .skip(1)
+                    .filter_map(|rest| rest.split('(').next());
+                tests.extend(named.map(str::to_string));
+            }
+        }
+    }
+    let quoted = |cell: &str| -> Vec<String> {
+        let parts = cell.split('`').skip(1).step_by(2);
+        parts.map(str::to_string).collect()
+    };
+    let mut rows = 0;
+    for line in table.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        let [method, _, recipe, test] = cells[..] else {
+            panic!("{line}");
+        };
+        if method.trim() == "method" {
+            continue;
+        }
+        rows += 1;
+        for file in quoted(recipe) {
+            let path = root.join("recipes/family").join(&file);
+            assert!(path.exists(), "{file} in {line}");
+        }
+        let named = quoted(test);
+        assert!(!named.is_empty(), "{line}");
+        for name in named {
+            assert!(tests.contains(&name), "{name} in {line}");
+        }
+    }
+    assert!(rows > 40, "{rows}");
+}
