@@ -807,11 +807,12 @@ fn a_sweep_has_a_row_for_each_run_and_goes_on_where_it_stopped() {
     assert_eq!(searched["mean"], last["methods"]["searched"]["accuracy"]);
     assert!(searched["low"].is_null(), "one seed has no interval");
 
-    fs::write(
-        &file,
-        text.replacen("seeds", "control = \"none\"\nseeds", 1),
-    )
-    .unwrap();
+    let mut only = tokenzero();
+    only.arg("sweep").arg(&file).args(["--only", "base,c"]);
+    only.assert()
+        .failure()
+        .stderr(contains("no setting is called `c`"));
+    fs::write(&file, unknown).unwrap();
     tokenzero()
         .arg("sweep")
         .arg(&file)
