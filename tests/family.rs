@@ -319,7 +319,7 @@ fn the_replay_window_takes_the_latest_traces() {
     let examples = |window: &str, iteration: u32| {
         let dir = out.path().join(window.replace('=', "-"));
         if iteration == 1 {
-            run(&dir, &["loop.iterations=2", window]);
+            run(&dir, &["loop.iterations=2", "joint.validation=0", window]);
         }
         let text = fs::read_to_string(dir.join(format!("iter-000{iteration}/train.json"))).unwrap();
         let report: Value = serde_json::from_str(&text).unwrap();
