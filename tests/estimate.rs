@@ -72,16 +72,14 @@ fn assert_near(what: &str, estimated: f64, measured: f64, band: f64) {
     );
 }
 
-#[test]
-fn a_small_run_takes_what_was_expected() {
-    let dir = tempfile::tempdir().unwrap();
-    let run = dir.path().join("run");
-    let checked = tokenzero("check", &SMALL).arg("--json").output().unwrap();
+/// Makes a run in `dir` and holds what it took against what `check` expected of it.
+fn assert_expected(sets: &[&str], run: &Path) {
+    let checked = tokenzero("check", sets).arg("--json").output().unwrap();
     assert!(checked.status.success());
     let estimate: Value = serde_json::from_slice(&checked.stdout).unwrap();
-    tokenzero("run", &SMALL)
+    tokenzero("run", sets)
         .arg("--run-dir")
-        .arg(&run)
+        .arg(run)
         .assert()
         .success()
         .stderr(contains("expected: "));
@@ -90,10 +88,10 @@ fn a_small_run_takes_what_was_expected() {
     assert_near(
         "tokens",
         expected("tokens"),
-        tokens(&run, 0) + tokens(&run, 1),
+        tokens(run, 0) + tokens(run, 1),
         0.25,
     );
-    assert_near("disk", expected("disk"), size(&run), 0.25);
+    assert_near("disk", expected("disk"), size(run), 0.25);
 
     let mut events: BTreeMap<(String, u64), f64> = BTreeMap::new();
     for line in std::fs::read_to_string(run.join("events.jsonl"))
@@ -138,20 +136,47 @@ fn a_small_run_takes_what_was_expected() {
 }
 
 #[test]
+fn a_small_run_takes_what_was_expected() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    assert_expected(&SMALL, &run);
+    // The same with what it made as a player and as a judge, and texts drawn anew.
+    let other = run.join("iter-0001/checkpoint");
+    let judges = format!(
+        r#"collect.search.judges=[{{ kind = "rollout" }}, {{ kind = "reward", path = "{}" }}]"#,
+        other.display()
+    );
+    let player = format!("collect.search.player={}", other.display());
+    let helped = [&judges, &player, "collect.search.redraw.texts=2"];
+    assert_expected(&[&SMALL[..], &helped].concat(), &dir.path().join("helped"));
+    let options = [
+        r#"collect.search.actions={ kind = "step", stop = ["\n"], max_tokens = 16 }"#,
+        r#"evaluate.search.searched.actions={ kind = "span", tokens = 6 }"#,
+    ];
+    assert_expected(
+        &[&SMALL[..], &options].concat(),
+        &dir.path().join("options"),
+    );
+}
+
+#[test]
 fn what_cannot_fit_is_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     let refused = |sets: &[&str], parts: &[&str]| {
         let mut command = tokenzero("run", sets);
-        let mut assert = command
+        let assert = command
             .arg("--run-dir")
             .arg(&run)
             .assert()
             .failure()
             .code(1)
             .stdout("");
+        // Messages are broken into lines anywhere in a path.
+        let close = |text: &str| text.replace(|c: char| c.is_whitespace() || c == '│', "");
+        let message = close(&String::from_utf8_lossy(&assert.get_output().stderr));
         for part in parts {
-            assert = assert.stderr(contains(*part));
+            assert!(message.contains(&close(part)), "{part}: {message}");
         }
         assert!(!run.exists());
     };
@@ -167,6 +192,24 @@ fn what_cannot_fit_is_refused_before_anything_is_written() {
     refused(
         &["engine.kv_slots=100"],
         &["the evaluation of iteration 0", "engine.kv_slots"],
+    );
+    // A player as large as none, of which nothing but its configuration is looked at.
+    let player = dir.path().join("player");
+    std::fs::create_dir(&player).unwrap();
+    let mut config = json(Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/checkpoints/countdown-tiny/config.json"
+    )));
+    config["num_hidden_layers"] = 10_000_000.into();
+    std::fs::write(player.join("config.json"), config.to_string()).unwrap();
+    let named = format!("weights of the player {}", player.display());
+    refused(
+        &[&format!("collect.search.player={}", player.display())],
+        &[
+            "the collection of iteration 1",
+            &named,
+            "collect.search.player",
+        ],
     );
     // An earlier run's folder stays as it is.
     std::fs::create_dir(&run).unwrap();

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 use tokenzero::evaluate::bootstrap::{RESAMPLES, percentiles, resampled_means};
 use tokenzero::evaluate::statistics::{McNemar, holm, sign_flip, student};
+use tokenzero::train::group_advantages;
 use tokenzero::train::pull::{Pull, Want};
 
 mod python;
@@ -998,7 +999,17 @@ fn policy_losses_and_their_gradients_are_those_of_trl() {
             wants.push((2, logits, token, pull));
         }
     }
-    let cases = serde_json::json!({"imitate": imitate, "prefer": prefer, "push": push});
+    let groups: Vec<Vec<f64>> = (1..20)
+        .map(|n| {
+            (0..n)
+                .map(|_| numbers.below(5) as f64 / 2.0 - 1.0)
+                .collect()
+        })
+        .chain([vec![0.1; 6], vec![1.0; 3]])
+        .collect();
+    let cases = serde_json::json!({
+        "imitate": imitate, "prefer": prefer, "push": push, "groups": groups,
+    });
     let Some(found) = reference("trl", "trl_losses.py", &cases) else {
         return;
     };
@@ -1018,4 +1029,12 @@ fn policy_losses_and_their_gradients_are_those_of_trl() {
         }
     }
     assert_eq!(seen, [30; 3]);
+    for (returns, expected) in groups.iter().zip(found["groups"].as_array().unwrap()) {
+        let once: Vec<(f64, f64)> = returns.iter().map(|&of| (of, 1.0)).collect();
+        let advantages = group_advantages(&once);
+        assert_eq!(expected.as_array().unwrap().len(), advantages.len());
+        for (index, advantage) in advantages.into_iter().enumerate() {
+            near(advantage, &expected[index], 1e-9, &format!("{returns:?}"));
+        }
+    }
 }

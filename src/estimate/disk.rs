@@ -28,7 +28,7 @@ impl Plan<'_> {
         let sample = self.sample;
         match phase {
             Phase::Collect => {
-                let trees = self.recipe.collect.questions as f64;
+                let trees = self.searched();
                 let shard = trees.min(self.recipe.collect.shard as f64);
                 Disk {
                     left: trees * sample.tree_bytes + PHASE,

@@ -8,20 +8,28 @@
 
 mod accounts;
 mod disk;
+mod fitting;
+mod helpers;
+mod imagined;
+mod methods;
 mod plan;
 mod probe;
 mod refusal;
 mod sample;
+mod searched;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod trial;
 
 pub use accounts::Part;
+pub use methods::Method;
 pub use probe::{Error, measured, unmeasured};
 pub use refusal::{Refusal, Room, bytes};
-pub use sample::{Method, Sample, Seconds, Spread, Texts};
+pub use sample::{Sample, Seconds, Spread};
 pub use shape::Fit;
+pub use texts::Texts;
 
 use crate::iterate::Phase;
 use plan::Plan;
@@ -133,11 +141,13 @@ impl Plan<'_> {
         match phase {
             Phase::Collect => {
                 let nets = if valued { nets(iteration > 1) } else { 1.0 };
-                self.recipe.collect.questions as f64 * self.sample.tree.mean * nets
+                let own = self.searched() * (self.sample.tree.mean + self.sample.passing);
+                (own + self.writing_tokens()) * nets + self.searched() * self.sample.helped
             }
             Phase::Train => self.fits(iteration).iter().map(|fit| fit.tokens).sum(),
             Phase::Evaluate | Phase::Done => {
-                self.held_out * self.sample.question_tokens() * nets(iteration > 0)
+                let own = self.sample.question_tokens() * nets(iteration > 0);
+                self.held_out * (own + self.sample.question_helped())
             }
         }
     }
@@ -152,11 +162,13 @@ impl Plan<'_> {
                 0.0
             }
         };
-        Some(match phase {
+        let read = self.helpers_read(phase) / DISK_RATE;
+        let work = match phase {
             Phase::Collect => {
                 let valued = self.recipe.collect.search.tree.lambda < 1.0;
                 let nets = if valued { nets(iteration > 1) } else { 1.0 };
-                self.recipe.collect.questions as f64 * seconds.tree * nets + load(iteration > 1)
+                let written = self.writing_tokens() * seconds.decoded;
+                (self.searched() * seconds.tree + written) * nets + load(iteration > 1)
             }
             Phase::Train => {
                 let fits = self.fits(iteration);
@@ -169,7 +181,8 @@ impl Plan<'_> {
             Phase::Evaluate | Phase::Done => {
                 self.held_out * seconds.question * nets(iteration > 0) + load(iteration > 0)
             }
-        })
+        };
+        Some(work + read)
     }
 
     /// Whether the pool of slots is too small for a question of the phases.

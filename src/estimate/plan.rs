@@ -1,7 +1,9 @@
 //! The numbers that all accounts of a run start from.
 
-use super::sample::{Sample, Texts};
+use super::helpers::Helpers;
+use super::sample::Sample;
 use super::shape::{FLOAT, Fit, Shape, fits};
+use super::texts::Texts;
 use crate::engine::Slot;
 use crate::model::Config;
 use crate::recipe::{Mode, Recipe};
@@ -18,6 +20,8 @@ pub(super) struct Plan<'a> {
     pub recipe: &'a Recipe,
     pub shape: Shape,
     pub sample: &'a Sample,
+    /// Other checkpoints that searches ask.
+    pub helpers: Helpers,
     /// Questions of an evaluation.
     pub held_out: f64,
     /// Bytes of this process with the first model in it.
@@ -77,6 +81,7 @@ impl<'a> Plan<'a> {
             threads: rayon::current_num_threads(),
             shape,
             sample,
+            helpers: Helpers::new(),
         }
     }
 
@@ -105,7 +110,7 @@ impl<'a> Plan<'a> {
             0 => iteration,
             window => iteration.min(window),
         };
-        let trees = f64::from(past) * self.recipe.collect.questions as f64;
+        let trees = f64::from(past) * self.searched();
         Lessons {
             trees,
             values: trees * self.sample.values.per_question,

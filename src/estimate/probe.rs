@@ -2,6 +2,7 @@
 //! are quick a few questions are searched, answered and learned from.
 
 use super::Estimate;
+use super::helpers::{self, Helpers};
 use super::plan::Plan;
 use super::sample::{Sample, Spread};
 use super::shape::{Fit, Shape, fits};
@@ -77,15 +78,21 @@ pub fn measured(
     let positions = spread(recipe, first, PROMPTS);
     let tokenizer = Arc::new(ground.base.tokenizer.clone());
     let (prompt, sample_prompt) = prompts(&*ground.task, &tokenizer, &positions)?;
-    let mut sample = Sample::assumed(recipe, prompt);
+    let helpers = helpers::read(recipe, config)?;
+    let mut sample = Sample::assumed(recipe, prompt, &helpers);
     let held_out = held_out(&*ground.task, recipe)?;
     let shape = Shape::of(config, recipe);
-    let assumed = Plan::new(recipe, config, &sample).estimate(phases);
-    if assumed.slots.is_some() {
-        // No question of a trial would find its slots.
+    let assumed = Plan {
+        helpers: helpers.clone(),
+        ..Plan::new(recipe, config, &sample)
+    };
+    let assumed = assumed.estimate(phases);
+    let room = memory::available().map_or(f64::INFINITY, |bytes| bytes as f64);
+    if assumed.slots.is_some() || helpers::heaviest(recipe, &helpers) > room {
+        // No question of a trial would find its slots, or the trial itself would not fit.
         return Ok(assumed);
     }
-    let bench = Bench::start(recipe, ground, tokenizer, first)?;
+    let bench = Bench::start(recipe, ground, tokenizer, &helpers, first)?;
     if let Some(prompt) = sample_prompt {
         let rows = recipe.collect.workers.min(recipe.engine.max_rows).min(64);
         let pace = bench.pace(&prompt, rows)?;
@@ -101,6 +108,7 @@ pub fn measured(
         tokenizer_files: small_files(recipe),
         available: memory::available().map_or(f64::INFINITY, |bytes| bytes as f64),
         host: device::is_cpu(&at_device),
+        helpers,
         ..Plan::new(recipe, config, &sample)
     };
     Ok(plan.estimate(phases))
@@ -116,8 +124,10 @@ pub fn unmeasured(recipe: &Recipe, dir: &Path, phases: &[(u32, Phase)]) -> Resul
     let tokenizer = Tokenizer::load(dir)?;
     let task = task::open(&recipe.task)?;
     let (prompt, _) = prompts(&*task, &tokenizer, &spread(recipe, 1, PROMPTS))?;
-    let sample = Sample::assumed(recipe, prompt);
+    let helpers: Helpers = helpers::read(recipe, &config)?;
+    let sample = Sample::assumed(recipe, prompt, &helpers);
     let plan = Plan {
+        helpers,
         held_out: held_out(&*task, recipe)?,
         tokenizer_files: small_files(recipe),
         available: memory::available().map_or(f64::INFINITY, |bytes| bytes as f64),
@@ -139,8 +149,9 @@ fn try_out(
     let iterations = f64::from(recipe.rounds.iterations);
     let affordable = |tokens: f64| WORK / (tokens * shape.policy).max(1.0);
     let trees =
-        affordable(sample.tree.mean).min(enough(iterations * recipe.collect.questions as f64));
-    let questions = affordable(sample.question_tokens()).min(enough((iterations + 1.0) * held_out));
+        affordable(sample.tree_tokens()).min(enough(iterations * recipe.collect.questions as f64));
+    let questions = affordable(sample.question_tokens() + sample.question_helped())
+        .min(enough((iterations + 1.0) * held_out));
     if trees.min(questions) < FEW {
         sample.timed(recipe, shape, pace);
         return Ok(());

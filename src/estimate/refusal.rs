@@ -1,6 +1,6 @@
 //! What cannot fit.
 
-use super::accounts::{Part, sum};
+use super::accounts::{Part, part, sum};
 use super::{Estimate, PhaseEstimate};
 use crate::iterate::Phase;
 use crate::memory;
@@ -114,7 +114,7 @@ impl Room {
             ),
             ("answers", of(Phase::Evaluate), "evaluate.questions"),
         ]
-        .map(|(what, bytes, knobs)| Part { what, bytes, knobs });
+        .map(|(what, bytes, knobs)| part(what, bytes, knobs));
         Refusal::Disk {
             dir: self.dir.clone(),
             needed: bytes(estimate.disk_peak),

@@ -1,24 +1,13 @@
 //! What a question takes: measured on a few of them, or assumed from the recipe's limits.
 
+use super::helpers::Helpers;
+use super::methods::{Method, methods};
+use super::searched::{Forwarded, TEXT, finished};
 use super::shape::{Fit, Shape};
+use super::texts::{Texts, siblings};
 use super::trial::Pace;
-use crate::recipe::{Mode, Recipe};
-use crate::search::GuidedForm;
-use crate::train::crowds;
-use crate::train::fit_value::Kind;
+use crate::recipe::Recipe;
 use serde::Serialize;
-use std::collections::BTreeMap;
-
-/// Length of a text in shares of the limit, where none was measured. The bundled recipes' texts
-/// have 0.4 to 0.7 of theirs.
-const TEXT: f64 = 0.55;
-
-/// Share of a text that a simulation of a training search forwards anew, where none was measured: the
-/// rest of its path is in the tree already. 0.35 in the quickstart's first collection.
-const NEW: f64 = 0.35;
-
-/// Tokens that a simulation under the value net forwards: its leaf, and single children on the way.
-const GUIDED: f64 = 2.0;
 
 /// Bytes of a node on disk, plus those of each of its continuations: 15 to 40 in all at 5
 /// continuations, measured on the bundled recipes.
@@ -60,96 +49,13 @@ impl Spread {
     }
 }
 
-/// What a fit learns from.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Texts {
-    /// Texts of a searched question.
-    pub per_question: f64,
-    /// Tokens of one, prompt included.
-    pub tokens: Spread,
-    /// Tokens of a question's texts, each beginning that texts share once, by the number of texts, or of
-    /// groups of texts that are drawn together, that go through them: pairs of this number and a count.
-    pub crowds: Vec<(f64, f64)>,
-}
-
-impl Texts {
-    /// Texts as they were found, with the number of searched questions: the question of each and its
-    /// tokens, those of a question after each other. `siblings` of them are drawn together, all for 0.
-    pub fn of(texts: &[(u64, &[u32])], questions: f64, siblings: usize) -> Texts {
-        let most = if siblings == 0 { usize::MAX } else { siblings };
-        let mut counts = BTreeMap::new();
-        for tree in texts.chunk_by(|a, b| a.0 == b.0) {
-            let groups: Vec<Vec<&[u32]>> = tree
-                .chunks(most)
-                .map(|group| group.iter().map(|(_, tokens)| *tokens).collect())
-                .collect();
-            for through in crowds(&groups) {
-                *counts.entry(through).or_insert(0.0) += 1.0 / questions;
-            }
-        }
-        Texts {
-            per_question: texts.len() as f64 / questions,
-            tokens: Spread::of(texts.iter().map(|(_, tokens)| tokens.len() as f64)),
-            crowds: counts.into_iter().map(|(n, c)| (n as f64, c)).collect(),
-        }
-    }
-
-    /// Texts of which `per_question` are expected, each of `tokens` after a prompt of `prompt`.
-    fn assumed(per_question: f64, tokens: Spread, prompt: f64, siblings: usize) -> Texts {
-        let together = match siblings {
-            0 => per_question,
-            some => (some as f64).min(per_question),
-        };
-        let groups = per_question / together.max(1.0);
-        let text = (tokens.mean - prompt).max(0.0);
-        // Of each text after the first a part is new, as it is of each simulation.
-        let own = text * (1.0 + NEW * (per_question - 1.0).max(0.0));
-        let group = text * (1.0 + NEW * (together - 1.0).max(0.0));
-        let through = (groups * group / own.max(1.0)).max(1.0);
-        let few = per_question.min(1.0);
-        Texts {
-            per_question,
-            tokens,
-            crowds: vec![(groups.max(1.0), few * prompt), (through, few * own)],
-        }
-    }
-
-    /// Tokens that a pass over this share of all texts forwards for a question, in the mean, where what
-    /// texts of a pass begin with together is forwarded once.
-    pub fn forwarded(&self, share: f64) -> f64 {
-        let missed = (1.0 - share).max(0.0);
-        let met = |(through, tokens): &(f64, f64)| tokens * (1.0 - missed.powf(*through));
-        self.crowds.iter().map(met).sum()
-    }
-}
-
-/// How many texts of a question the fits draw together: trajectories, and solutions.
-pub(super) fn siblings(recipe: &Recipe) -> (usize, usize) {
-    match (recipe.learn.mode, recipe.value.kind) {
-        (Mode::Joint, _) => (recipe.joint.siblings, 1),
-        (Mode::Separate, Kind::Trunk) => (recipe.value.siblings, recipe.policy.siblings),
-        // All states are computed once, before the fit.
-        (Mode::Separate, Kind::Head) => (0, recipe.policy.siblings),
-    }
-}
-
-/// What a method of the evaluation takes, per question.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Method {
-    /// Tokens forwarded by the policy; each takes a slot, of those set aside, until the question is
-    /// answered.
-    pub tokens: f64,
-    /// Slots that are set aside.
-    pub reserved: f64,
-    /// Rows that want to advance at once.
-    pub rows: f64,
-}
-
 /// Wall times, in seconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Seconds {
     /// Of a token of a prompt, alone in its step.
     pub prefill: f64,
+    /// Of a token that is decoded, beside others.
+    pub decoded: f64,
     /// Of a searched train question, beside others.
     pub tree: f64,
     /// Of an evaluated question by all methods, beside others.
@@ -165,8 +71,12 @@ pub struct Sample {
     pub searched: usize,
     /// Tokens of a prompt.
     pub prompt: Spread,
-    /// Tokens that the search of a train question forwards through the policy.
+    /// Tokens that the search of a train question forwards through the policy and that keep their slots.
     pub tree: Spread,
+    /// Those whose slots are given back at once: of texts that are drawn anew, for one.
+    pub passing: f64,
+    /// Those that other checkpoints forward, in tokens of the policy of the same cost.
+    pub helped: f64,
     /// Nodes of its tree.
     pub nodes: f64,
     /// Bytes of its tree on disk.
@@ -183,17 +93,30 @@ pub struct Sample {
 
 impl Sample {
     /// Typical shares of the recipe's limits, for prompts as they are.
-    pub fn assumed(recipe: &Recipe, prompt: Spread) -> Sample {
+    pub(super) fn assumed(recipe: &Recipe, prompt: Spread, helpers: &Helpers) -> Sample {
         let search = &recipe.collect.search;
-        let text = TEXT * search.max_new_tokens as f64;
-        let simulations = f64::from(search.simulations);
-        let tree = prompt.mean + text * (1.0 + NEW * (simulations - 1.0).max(0.0));
         let limited = |limit: usize, found: f64| match limit {
             0 => found,
             limit => found.min(limit as f64),
         };
-        let found = limited(search.stop.terminals, (simulations / 3.0).max(1.0));
-        let longest = prompt.max + search.max_new_tokens as f64;
+        let (limit, forwarded, found) = match recipe.collect.draws {
+            0 => (
+                search.max_new_tokens as f64,
+                Forwarded::training(search, prompt.mean, helpers),
+                limited(search.stop.terminals, finished(search)),
+            ),
+            draws => {
+                let limit = recipe.collect.sampling.max_new_tokens as f64;
+                let forwarded = Forwarded {
+                    held: prompt.mean + TEXT * draws as f64 * limit,
+                    ..Forwarded::default()
+                };
+                (limit, forwarded, draws as f64)
+            }
+        };
+        let text = TEXT * limit;
+        let tree = forwarded.held;
+        let longest = prompt.max + limit;
         let tokens = Spread {
             mean: prompt.mean + text,
             heavy: prompt.heavy + text,
@@ -205,6 +128,8 @@ impl Sample {
             searched: 0,
             prompt,
             tree: Spread::even(tree),
+            passing: forwarded.passing,
+            helped: forwarded.helped,
             nodes: tree,
             tree_bytes: tree * (NODE_BYTES.0 + NODE_BYTES.1 * k),
             values: Texts::assumed(
@@ -219,7 +144,7 @@ impl Sample {
                 prompt.mean,
                 solutions,
             ),
-            methods: methods(recipe, prompt, None),
+            methods: methods(recipe, prompt, helpers, None),
             seconds: None,
         }
     }
@@ -227,12 +152,27 @@ impl Sample {
     /// Slots that a search of a train question sets aside.
     pub fn reserved(&self, recipe: &Recipe) -> f64 {
         let prompt = self.prompt.mean as usize;
-        recipe.collect.search.reserved_slots(prompt) as f64
+        let limit = recipe.collect.sampling.max_new_tokens;
+        let slots = match recipe.collect.draws {
+            0 => recipe.collect.search.reserved_slots(prompt),
+            draws => prompt + draws * (limit + 1),
+        };
+        slots as f64
+    }
+
+    /// Tokens that a searched question takes, with those of other checkpoints.
+    pub fn tree_tokens(&self) -> f64 {
+        self.tree.mean + self.passing + self.helped
     }
 
     /// Tokens that the policy forwards for an evaluated question.
     pub fn question_tokens(&self) -> f64 {
         self.methods.iter().map(|method| method.tokens).sum()
+    }
+
+    /// Tokens that other checkpoints forward for an evaluated question, in those of the policy.
+    pub fn question_helped(&self) -> f64 {
+        self.methods.iter().map(|method| method.helped).sum()
     }
 
     /// Tokens in an optimiser step of `fit`, padding not counted and nothing shared; for a head on a
@@ -253,9 +193,9 @@ impl Sample {
         let prefill = pace.prefill;
         let prompt = self.prompt.mean;
         let decoded = pace.step / pace.rows.max(1) as f64;
-        let tree = prompt * prefill + (self.tree.mean - prompt).max(0.0) * decoded;
-        let per_method =
-            |method: &Method| prompt * prefill + (method.tokens - prompt).max(0.0) * decoded;
+        let seconds = |tokens: f64| prompt * prefill + (tokens - prompt).max(0.0) * decoded;
+        let tree = seconds(self.tree_tokens());
+        let per_method = |method: &Method| seconds(method.tokens + method.helped);
         let fit_seconds = |fit: Fit| {
             // Two thirds of the work of a pass that moves every weight go backwards.
             let layers = shape.config.num_hidden_layers.max(1) as f64;
@@ -264,6 +204,7 @@ impl Sample {
         };
         self.seconds = Some(Seconds {
             prefill,
+            decoded,
             tree,
             question: self.methods.iter().map(per_method).sum(),
             fits: super::shape::fits(recipe)
@@ -272,53 +213,6 @@ impl Sample {
                 .collect(),
         });
     }
-}
-
-/// The methods of an evaluation: greedy, draws, searches by name, draws that are ranked; with the tokens that each was seen
-/// to take, or assumed ones.
-pub(super) fn methods(recipe: &Recipe, prompt: Spread, seen: Option<&[f64]>) -> Vec<Method> {
-    let params = &recipe.evaluate;
-    let room = prompt.mean as usize;
-    let draws = params.samples as f64;
-    let limit = params.sampling.max_new_tokens as f64;
-    let greedy = params.max_new_tokens as f64;
-    let mut all = vec![
-        Method {
-            tokens: prompt.mean + TEXT * greedy,
-            reserved: prompt.mean + greedy,
-            rows: 1.0,
-        },
-        Method {
-            tokens: prompt.mean + TEXT * draws * limit,
-            reserved: prompt.mean + draws * (limit + 1.0),
-            rows: draws,
-        },
-    ];
-    all.extend(params.search.values().map(|search| {
-        let text = TEXT * search.max_new_tokens as f64;
-        let simulations = GUIDED * f64::from(search.simulations);
-        Method {
-            tokens: prompt.mean
-                + match search.form {
-                    GuidedForm::Whole => simulations + text,
-                    GuidedForm::PerToken => simulations * text / 2.0,
-                },
-            reserved: search.reserved_slots(room) as f64,
-            rows: search.leaves.max(1) as f64,
-        }
-    }));
-    if params.rank > 0 {
-        let draws = params.rank as f64;
-        all.push(Method {
-            tokens: prompt.mean + TEXT * draws * limit,
-            reserved: prompt.mean + draws * (limit + 1.0),
-            rows: draws,
-        });
-    }
-    for (method, tokens) in all.iter_mut().zip(seen.into_iter().flatten()) {
-        method.tokens = *tokens;
-    }
-    all
 }
 
 #[cfg(test)]
@@ -333,51 +227,18 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_over_few_texts_shares_little_and_one_over_all_everything() {
-        let texts: [(u64, &[u32]); 4] = [
-            (1, &[1, 2, 3, 4]),
-            (1, &[1, 2, 3, 5]),
-            (2, &[1, 6]),
-            (2, &[1, 6, 7]),
-        ];
-        let alone = Texts::of(&texts, 2.0, 1);
-        assert_eq!((alone.per_question, alone.tokens.mean), (2.0, 3.25));
-        // Five tokens of the first question and three of the second.
-        assert!((alone.forwarded(1.0) - 4.0).abs() < 1e-9);
-        // Of half the texts: 3 tokens of two texts and 2 of one, and 2 and 1.
-        let half = (5.0 * 0.75 + 3.0 * 0.5) / 2.0;
-        assert!((alone.forwarded(0.5) - half).abs() < 1e-9);
-        // Hardly any text meets another: all tokens of 1% of the texts.
-        assert!((alone.forwarded(0.01) / (0.01 * 6.5) - 1.0).abs() < 0.01);
-        // Half of the pairs.
-        let pairs = Texts::of(&texts, 2.0, 0);
-        assert!((pairs.forwarded(0.5) - 2.0).abs() < 1e-9);
-        assert_eq!(pairs, Texts::of(&texts, 2.0, 2));
-    }
-
-    #[test]
-    fn assumed_texts_that_are_drawn_together_share_more() {
-        let tokens = Spread::even(70.0);
-        let forwarded = |siblings| Texts::assumed(8.0, tokens, 50.0, siblings).forwarded(0.01);
-        assert!((forwarded(1) / (0.08 * 70.0) - 1.0).abs() < 0.05);
-        assert!(forwarded(4) < 0.5 * forwarded(1));
-        assert!(forwarded(0) < 0.7 * forwarded(4));
-        assert_eq!(forwarded(0), forwarded(9));
-    }
-
-    #[test]
     fn limits_bound_what_is_assumed() {
         let mut recipe = Recipe::default();
-        let few = Sample::assumed(&recipe, Spread::even(10.0));
+        let few = Sample::assumed(&recipe, Spread::even(10.0), &Helpers::new());
         recipe.collect.search.simulations *= 2;
         recipe.evaluate.samples *= 2;
-        let many = Sample::assumed(&recipe, Spread::even(10.0));
+        let many = Sample::assumed(&recipe, Spread::even(10.0), &Helpers::new());
         assert!(many.tree.mean > 1.5 * few.tree.mean);
         assert!(many.methods[1].tokens > 1.9 * few.methods[1].tokens - 10.0);
         assert!(few.tree.mean <= few.reserved(&recipe));
         recipe.traces.trajectories = 3;
         assert_eq!(
-            Sample::assumed(&recipe, Spread::even(10.0))
+            Sample::assumed(&recipe, Spread::even(10.0), &Helpers::new())
                 .values
                 .per_question,
             3.0

@@ -68,7 +68,7 @@ impl Shape {
 
     /// Bytes of one token's keys and values in one transformer.
     pub fn slot_bytes(&self) -> f64 {
-        (self.config.num_hidden_layers * self.config.kv_size()) as f64 * FLOAT
+        slot_bytes(&self.config)
     }
 
     /// Layers that gradients reach in `fit`; all for 0.
@@ -108,6 +108,11 @@ impl Shape {
             (hidden + c.qkv_size()) + (attended + hidden) + (hidden + 2 * inner) + (inner + hidden);
         (c.num_hidden_layers * rank * sides) as f64
     }
+}
+
+/// Bytes of one token's keys and values in a transformer.
+pub(super) fn slot_bytes(config: &Config) -> f64 {
+    (config.num_hidden_layers * config.kv_size()) as f64 * FLOAT
 }
 
 #[cfg(test)]

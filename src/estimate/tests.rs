@@ -1,6 +1,7 @@
 //! The accounts, on a model whose sizes are known by heart.
 
 use super::accounts::{Part, sum};
+use super::helpers::Helpers;
 use super::plan::Plan;
 use super::sample::{Sample, Spread};
 use super::{Estimate, PhaseEstimate, Refusal, Room};
@@ -10,6 +11,8 @@ use crate::model::Config;
 use crate::recipe::{Mode, Recipe, Shape};
 use crate::train::fit_policy::Method;
 use crate::train::fit_value::Kind;
+
+mod helped;
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
@@ -36,11 +39,15 @@ fn recipe() -> Recipe {
 
 /// Every prompt 50 tokens, every tree 1000 nodes.
 fn sample(recipe: &Recipe) -> Sample {
+    sample_with(recipe, &Helpers::new())
+}
+
+fn sample_with(recipe: &Recipe, helpers: &Helpers) -> Sample {
     Sample {
         tree: Spread::even(1000.0),
         nodes: 1000.0,
         tree_bytes: 10_000.0,
-        ..Sample::assumed(recipe, Spread::even(50.0))
+        ..Sample::assumed(recipe, Spread::even(50.0), helpers)
     }
 }
 

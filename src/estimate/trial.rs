@@ -1,8 +1,11 @@
 //! The model at work on a few questions.
 
+use super::helpers::Helpers;
+use super::methods::methods;
 use super::probe::{Error, spread};
-use super::sample::{Sample, Spread, Texts, methods, siblings};
+use super::sample::{Sample, Spread};
 use super::shape::Fit;
+use super::texts::{Texts, siblings};
 use crate::engine::{Choose, Engine, Generate, Request};
 use crate::evaluate::SplitName;
 use crate::iterate::Ground;
@@ -47,6 +50,7 @@ pub(super) struct Bench<'a> {
     pub recipe: &'a Recipe,
     ground: &'a Ground,
     tokenizer: Arc<Tokenizer>,
+    helpers: &'a Helpers,
     head: ValueHead,
     policy: Policy,
     monitor: Monitor,
@@ -63,6 +67,7 @@ impl<'a> Bench<'a> {
         recipe: &'a Recipe,
         ground: &'a Ground,
         tokenizer: Arc<Tokenizer>,
+        helpers: &'a Helpers,
         first: u32,
     ) -> Result<Bench<'a>, Error> {
         let base = &ground.base;
@@ -81,6 +86,7 @@ impl<'a> Bench<'a> {
             recipe,
             ground,
             tokenizer,
+            helpers,
             head,
             monitor: Monitor::silent(),
             stop: Stop::default(),
@@ -190,7 +196,16 @@ impl<'a> Bench<'a> {
         let values = value_examples(&trees, &self.recipe.traces, self.recipe.seed);
         let (solutions, _) = policy_examples(&trees, &self.recipe.traces, &self.tokenizer);
         sample.searched = trees.len();
-        sample.tree = Spread::of(trees.iter().map(|tree| tree.forward_tokens as f64));
+        let held = |tree: &TreeRecord| self.held(tree);
+        sample.tree = Spread::of(trees.iter().map(held));
+        let all: u64 = trees.iter().map(|tree| tree.forward_tokens).sum();
+        let passed = (all as f64 / number - sample.tree.mean).max(0.0);
+        if sample.helped > 0.0 {
+            sample.passing = sample.passing.min(passed);
+            sample.helped = passed - sample.passing;
+        } else {
+            sample.passing = passed;
+        }
         sample.nodes = nodes as f64 / number;
         sample.tree_bytes = tree_bytes.max(1.0);
         let together = siblings(self.recipe);
@@ -208,6 +223,16 @@ impl<'a> Bench<'a> {
         }
         self.trees.replace(trees);
         Ok(seconds / number)
+    }
+
+    /// Tokens of a tree that hold slots to its end: no more than the prompt and its nodes have.
+    fn held(&self, tree: &TreeRecord) -> f64 {
+        let forwarded = tree.forward_tokens as f64;
+        match self.recipe.collect.draws {
+            0 => forwarded.min((tree.prompt.len() + tree.nodes.len()) as f64),
+            // Nodes are what texts have in common, and each text has slots of its own.
+            _ => forwarded,
+        }
     }
 
     /// Evaluates on `count` held-out questions; seconds of one.
@@ -248,9 +273,10 @@ impl<'a> Bench<'a> {
             method.map_or(0.0, |method| method.forward_tokens)
         };
         let mut seen = vec![tokens("greedy"), tokens("weighted_vote")];
-        seen.extend(params.search.keys().map(|name| tokens(name)));
+        let named = params.search.keys().chain(params.beam.keys());
+        seen.extend(named.map(|name| tokens(name)));
         seen.extend(found.ranking.map(|ranking| ranking.forward_tokens));
-        sample.methods = methods(self.recipe, sample.prompt, Some(&seen));
+        sample.methods = methods(self.recipe, sample.prompt, self.helpers, Some(&seen));
         Ok(found.seconds / some.len().max(1) as f64)
     }
 

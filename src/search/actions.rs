@@ -85,7 +85,7 @@ impl Default for Options {
 
 impl Actions {
     /// How options are drawn; none where the search moves by tokens.
-    pub(super) fn options(&self) -> Option<&Options> {
+    pub(crate) fn options(&self) -> Option<&Options> {
         match self {
             Actions::Token => None,
             Actions::Span { options, .. } | Actions::Step { options, .. } => Some(options),
@@ -93,7 +93,7 @@ impl Actions {
     }
 
     /// Tokens of an option where `left` fit into the text.
-    pub(super) fn limit(&self, left: usize) -> usize {
+    pub(crate) fn limit(&self, left: usize) -> usize {
         match self {
             Actions::Token => left.min(1),
             Actions::Span { tokens, .. } => left.min(*tokens),

@@ -1,7 +1,7 @@
 //! From a finished text to its return.
 
 use crate::model::Tokenizer;
-use crate::task::reward::{Fault, Rewards};
+use crate::task::reward::{Asked, Fault, Rewards};
 use crate::task::{Problem, Split};
 use std::sync::Arc;
 
@@ -34,9 +34,12 @@ impl Grader {
     /// # Errors
     /// A reward that is not there.
     pub async fn outcome(&self, tokens: &[u32], finished: bool) -> Result<f32, Fault> {
-        let text = self.tokenizer.decode(tokens);
-        self.rewards
-            .of(&self.question, &self.gold, &text, finished)
-            .await
+        let asked = Asked {
+            question: &self.question,
+            gold: &self.gold,
+            completion: &self.tokenizer.decode(tokens),
+            finished,
+        };
+        self.rewards.of(&asked).await
     }
 }

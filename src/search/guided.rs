@@ -106,7 +106,7 @@ impl Default for Params {
 
 impl Params {
     /// The search of a tree that these parameters stand for.
-    fn tree_search(&self) -> TreeSearch {
+    pub(crate) fn tree_search(&self) -> TreeSearch {
         TreeSearch {
             simulations: self.simulations,
             top_k: self.top_k,

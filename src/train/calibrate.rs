@@ -85,47 +85,51 @@ pub(crate) fn calibrate(
     })
 }
 
-/// Judges a fitted net on `valid`, the held-out trajectories, calibrates its head there, and adds both to
-/// `report`.
-#[expect(clippy::too_many_arguments, reason = "what a fit ends with")]
-pub(crate) fn conclude(
-    trunk: &Decoder,
-    head: ValueHead,
-    valid: &[ValueExample],
-    criterion: Criterion,
-    weight: VisitWeight,
-    how: Calibrate,
-    context: &Context<'_>,
-    report: &mut FitReport,
-) -> ValueHead {
-    if valid.is_empty() {
-        return head;
+/// A net as its fit ends.
+pub(crate) struct Fitted<'a> {
+    pub trunk: &'a Decoder,
+    pub head: ValueHead,
+    /// The held-out trajectories.
+    pub valid: &'a [ValueExample],
+    pub criterion: Criterion,
+    pub weight: VisitWeight,
+    pub calibrate: Calibrate,
+}
+
+impl Fitted<'_> {
+    /// Judges the net on its held-out trajectories, calibrates its head there, and adds both to `report`.
+    pub fn conclude(self, context: &Context<'_>, report: &mut FitReport) -> ValueHead {
+        let (trunk, head, valid) = (self.trunk, self.head, self.valid);
+        if valid.is_empty() {
+            return head;
+        }
+        let judged = assess(trunk, &head, valid, self.criterion, self.weight);
+        judged.report(context, report.steps);
+        report.value = Some(judged);
+        if self.calibrate == Calibrate::None {
+            return head;
+        }
+        let said = values(trunk, &head, valid);
+        let Some(calibrated) = calibrate(self.calibrate, &said, valid, self.weight) else {
+            return head;
+        };
+        let step = context.first_step + report.steps as u64;
+        let tag = |name: &str, trust: &Trust| {
+            let tags = ["brier", "ece"].map(|of| format!("value/{of}_{name}"));
+            let figures = [
+                (tags[0].as_str(), trust.brier),
+                (tags[1].as_str(), trust.ece),
+            ];
+            context.monitor.scalars(&figures, step);
+        };
+        tag("uncalibrated", &calibrated.before);
+        if let Some(after) = &calibrated.after {
+            tag("calibrated", after);
+        }
+        let head = head.calibrated(calibrated.map.clone());
+        report.calibration = Some(calibrated);
+        head
     }
-    let judged = assess(trunk, &head, valid, criterion, weight);
-    judged.report(context, report.steps);
-    report.value = Some(judged);
-    if how == Calibrate::None {
-        return head;
-    }
-    let Some(calibrated) = calibrate(how, &values(trunk, &head, valid), valid, weight) else {
-        return head;
-    };
-    let step = context.first_step + report.steps as u64;
-    let tag = |name: &str, trust: &Trust| {
-        let tags = ["brier", "ece"].map(|of| format!("value/{of}_{name}"));
-        let figures = [
-            (tags[0].as_str(), trust.brier),
-            (tags[1].as_str(), trust.ece),
-        ];
-        context.monitor.scalars(&figures, step);
-    };
-    tag("uncalibrated", &calibrated.before);
-    if let Some(after) = &calibrated.after {
-        tag("calibrated", after);
-    }
-    let head = head.calibrated(calibrated.map.clone());
-    report.calibration = Some(calibrated);
-    head
 }
 
 fn fit(how: Calibrate, points: &[Point]) -> Calibration {

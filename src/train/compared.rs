@@ -71,6 +71,30 @@ pub(super) fn preferences(
     examples
 }
 
+/// Keeps an advantage finite where all returns are nearly the same.
+const EPSILON: f64 = 1e-4;
+
+/// What GRPO credits each text of a question with (Shao et al. 2024, "DeepSeekMath", with the deviation of a
+/// sample, as TRL takes it): its return less the group's mean, divided by the group's standard deviation with
+/// n - 1 in its denominator, plus 1e-4. `returns` are pairs of a return and how often it was drawn. A group
+/// of one draw, or of equal returns, has advantages of 0.
+pub fn group_advantages(returns: &[(f64, f64)]) -> Vec<f64> {
+    let draws: f64 = returns.iter().map(|(_, count)| count).sum();
+    let sum: f64 = returns.iter().map(|(of, count)| count * of).sum();
+    let mean = sum / draws;
+    let squares: f64 = returns
+        .iter()
+        .map(|(of, count)| count * (of - mean).powi(2))
+        .sum();
+    let same = returns.iter().all(|(of, _)| *of == returns[0].0);
+    if draws <= 1.0 || same {
+        return vec![0.0; returns.len()];
+    }
+    let deviation = (squares / (draws - 1.0)).sqrt();
+    let advantage = |(of, _): &(f64, f64)| (of - mean) / (deviation + EPSILON);
+    returns.iter().map(advantage).collect()
+}
+
 /// One example for each finished text, its tokens credited with an advantage; none where all texts of
 /// the question returned the same. A text counts as often as it was drawn.
 pub(super) fn pushes(
@@ -84,22 +108,16 @@ pub(super) fn pushes(
         let end = text.nodes[text.nodes.len() - 1];
         f64::from(tree.nodes[end].visits.max(1))
     };
-    let total: f64 = all.iter().map(count).sum();
-    let average = all
+    let returns: Vec<(f64, f64)> = all
         .iter()
-        .map(|t| count(t) * f64::from(t.outcome))
-        .sum::<f64>()
-        / total;
-    let variance = all
-        .iter()
-        .map(|t| count(t) * (f64::from(t.outcome) - average).powi(2))
-        .sum::<f64>()
-        / total;
-    if variance.is_nan() || variance <= 0.0 {
+        .map(|text| (f64::from(text.outcome), count(text)))
+        .collect();
+    let group = group_advantages(&returns);
+    if group.iter().all(|&advantage| advantage == 0.0) {
         return Vec::new();
     }
     let mut examples = Vec::new();
-    for text in &all {
+    for (text, &advantage_in_group) in all.iter().zip(&group) {
         let mut tokens = tree.prompt.clone();
         let mut aims = Vec::new();
         for pair in text.nodes.windows(2) {
@@ -107,7 +125,7 @@ pub(super) fn pushes(
             let position = tokens.len() as u32 - 1;
             tokens.push(child.token);
             let credit = match advantage {
-                Advantage::Group => (f64::from(text.outcome) - average) / (variance.sqrt() + 1e-4),
+                Advantage::Group => advantage_in_group,
                 Advantage::Tree if child.visits == 0 => 0.0,
                 Advantage::Tree => mean(child) - mean(node),
             };
@@ -195,9 +213,9 @@ mod tests {
             })
             .collect()
         };
-        // Mean .5 and standard deviation sqrt(.75) of 1, 1, 1, -1; texts by probability: `6 0` first.
+        // Mean .5 and standard deviation sqrt(3 / 3) of 1, 1, 1, -1; texts by probability: `6 0` first.
         let group = credit(Advantage::Group);
-        let sd = 0.75f32.sqrt() + 1e-4;
+        let sd = 1.0 + 1e-4;
         for (found, expected) in group.iter().zip([-1.5 / sd, -1.5 / sd, 0.5 / sd, 0.5 / sd]) {
             assert!((found - expected).abs() < 1e-5, "{group:?}");
         }
@@ -207,6 +225,17 @@ mod tests {
             .map(|example| example.weight)
             .collect();
         assert_eq!(weights, [1.0, 3.0]);
+    }
+
+    #[test]
+    fn a_group_of_one_or_of_equal_returns_has_no_advantage() {
+        assert!(group_advantages(&[]).is_empty());
+        assert_eq!(group_advantages(&[(0.3, 1.0)]), [0.0]);
+        assert_eq!(group_advantages(&[(0.1, 2.0), (0.1, 5.0)]), [0.0, 0.0]);
+        // 0 and 1: a mean of a half, and a deviation of sqrt(2 / 4).
+        let two = group_advantages(&[(0.0, 1.0), (1.0, 1.0)]);
+        assert!((two[1] - 0.5 / (0.5f64.sqrt() + 1e-4)).abs() < 1e-12);
+        assert_eq!(two[0], -two[1]);
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub enum Teach {
     /// The clipped policy gradient of GRPO over all finished texts; the policy that searched or drew
     /// them is the old one and the reference.
     Push {
-        /// `group` (a text's return against those of the question's other texts, in their standard
-        /// deviations) or `tree` (a node's mean return against its parent's).
+        /// `group` (a text's return less the mean of the question's texts, in standard deviations of them as
+        /// a sample, n - 1) or `tree` (a node's mean return against its parent's).
         #[serde(default)]
         advantage: Advantage,
         /// How far a token's probability moves before its gradient ends.

@@ -1,6 +1,6 @@
 //! Fits policy and value on one trunk, as AlphaZero does: one forward pass gives prior and value.
 
-use super::calibrate::{Calibrate, conclude};
+use super::calibrate::{Calibrate, Fitted};
 use super::check::{Check, optimiser_methods, value_methods};
 use super::draw::Draw;
 use super::error::Error;
@@ -239,16 +239,14 @@ pub fn fit_joint(
     let trunk = trunk.unwrap_or_else(|| policy.clone());
     let head = new_head.unwrap_or_else(|| head.clone());
     report.examples = count;
-    let (criterion, how) = (params.criterion(), params.calibrate);
-    let head = conclude(
-        &trunk,
-        head,
-        &valid,
-        criterion,
+    let fitted = Fitted {
+        trunk: &trunk,
+        head: head,
+        valid: &valid,
+        criterion: params.criterion(),
         weight,
-        how,
-        context,
-        &mut report,
-    );
+        calibrate: params.calibrate,
+    };
+    let head = fitted.conclude(context, &mut report);
     Ok((trunk, head, report))
 }

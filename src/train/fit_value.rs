@@ -1,7 +1,7 @@
 //! Fits a value net: a head on the frozen policy trunk, or a trunk of its own.
 
 use super::batch::{Targets, VisitWeight, value_input, value_targets};
-use super::calibrate::{Calibrate, conclude};
+use super::calibrate::{Calibrate, Fitted};
 use super::check::{Check, optimiser_methods, value_methods};
 use super::draw::{self, Draw};
 use super::error::Error;
@@ -313,17 +313,15 @@ pub fn fit_value(
     report.tokens += frozen.tokens;
     report.sequence_tokens += frozen.sequence_tokens;
     report.prefix_tokens += frozen.prefix_tokens;
-    let (criterion, how) = (params.criterion(), params.calibrate);
-    let new_head = conclude(
-        &new_trunk,
-        new_head,
-        &valid,
-        criterion,
+    let fitted = Fitted {
+        trunk: &new_trunk,
+        head: new_head,
+        valid: &valid,
+        criterion: params.criterion(),
         weight,
-        how,
-        context,
-        &mut report,
-    );
+        calibrate: params.calibrate,
+    };
+    let new_head = fitted.conclude(context, &mut report);
     Ok((new_trunk, new_head, report))
 }
 

@@ -48,6 +48,7 @@ pub mod sound;
 mod trie;
 
 pub use assess::{assess, values};
+pub use compared::group_advantages;
 pub use drift::{Drift, drift};
 pub use error::Error;
 pub use example::{Aim, PolicyExample, ValueExample};

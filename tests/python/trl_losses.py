@@ -1,7 +1,8 @@
 """The losses of TRL's own trainers on given rows of logits, with their gradients.
 
 usage: trl_losses.py FILE
-FILE holds {"imitate": [...], "prefer": [...], "push": [...]}. A case has `logits`, a row, and `token`; of prefer
+FILE holds {"imitate": [...], "prefer": [...], "push": [...], "groups": [...]}. A group is a list of returns, for
+which their advantages are printed. Any other case has `logits`, a row, and `token`; of prefer
 `rival`, `beta` and the reference log-probabilities `reference` of both; of push `advantage`, `old`, `clip`
 and `kl`. Prints for each kind a list of {"loss", "gradient"}, in f64.
 
@@ -10,12 +11,15 @@ the model that gives log-probabilities of our logits; imitate is TRL's log-proba
 formula is TRL's.
 """
 
+import inspect
 import json
 import sys
+import textwrap
 from collections import defaultdict
 from types import SimpleNamespace
 
 import torch
+from trl.trainer import grpo_trainer
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import selective_log_softmax
@@ -125,6 +129,28 @@ def push(case):
     return answer(logits, GRPOTrainer._compute_loss(trainer, None, inputs))
 
 
+def group(returns):
+    """The trainer finds advantages in the middle of a long method, whose lines are run here."""
+    source = inspect.getsource(GRPOTrainer._generate_and_score_completions)
+    start = source.index("        if self.multi_objective_aggregation ==")
+    end = source.index("        # Slice to keep only the local part")
+    rewards = torch.tensor(returns, dtype=torch.float64).unsqueeze(1)
+    trainer = SimpleNamespace(
+        multi_objective_aggregation="sum_then_normalize",
+        scale_rewards="group",
+        reward_weights=torch.ones(1, dtype=torch.float64),
+    )
+    given = {
+        "self": trainer,
+        "rewards_per_func": rewards,
+        "unscorable_mask": torch.zeros(len(returns), dtype=torch.bool),
+        "num_generations": len(returns),
+        "device": "cpu",
+    }
+    exec(textwrap.dedent(source[start:end]), vars(grpo_trainer), given)
+    return given["advantages"].tolist()
+
+
 with open(sys.argv[1]) as file:
     cases = json.load(file)
 print(
@@ -133,6 +159,7 @@ print(
             "imitate": [imitate(case) for case in cases["imitate"]],
             "prefer": [prefer(case) for case in cases["prefer"]],
             "push": [push(case) for case in cases["push"]],
+            "groups": [group(returns) for returns in cases["groups"]],
         }
     )
 )

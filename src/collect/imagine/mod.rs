@@ -66,7 +66,7 @@ impl Default for Params {
 
 impl Params {
     /// Questions wanted beside `questions`.
-    fn wanted(&self, questions: usize) -> usize {
+    pub(crate) fn wanted(&self, questions: usize) -> usize {
         (f64::from(self.share) * questions as f64 + 1e-6) as usize
     }
 }

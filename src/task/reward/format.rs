@@ -2,7 +2,7 @@
 //! "GRPO demo"). There they are worth 0 to 0.5 beside 2 for correctness; here each runs from -1 to 1, and
 //! weights are the recipe's.
 
-use super::{Reward, sign};
+use super::{Asked, Reward, sign};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -23,23 +23,24 @@ const STRAY: f32 = 0.001;
 pub(super) struct StrictFormat;
 
 impl Reward for StrictFormat {
-    fn reward(&self, _question: &str, _gold: &str, completion: &str, _finished: bool) -> f32 {
-        sign(STRICT.is_match(completion))
+    fn reward(&self, asked: &Asked<'_>) -> f32 {
+        sign(STRICT.is_match(asked.completion))
     }
 }
 
 pub(super) struct SoftFormat;
 
 impl Reward for SoftFormat {
-    fn reward(&self, _question: &str, _gold: &str, completion: &str, _finished: bool) -> f32 {
-        sign(SOFT.is_match(completion))
+    fn reward(&self, asked: &Asked<'_>) -> f32 {
+        sign(SOFT.is_match(asked.completion))
     }
 }
 
 pub(super) struct TagCount;
 
 impl Reward for TagCount {
-    fn reward(&self, _question: &str, _gold: &str, completion: &str, _finished: bool) -> f32 {
+    fn reward(&self, asked: &Asked<'_>) -> f32 {
+        let completion = asked.completion;
         let once = |tag: &str| completion.matches(tag).count() == 1;
         let behind = |tag: &str| {
             let rest = completion.rsplit(tag).next().unwrap_or_default();
@@ -65,8 +66,9 @@ impl Reward for TagCount {
 pub(super) struct Integer;
 
 impl Reward for Integer {
-    fn reward(&self, _question: &str, _gold: &str, completion: &str, _finished: bool) -> f32 {
-        let answer = completion.rsplit("<answer>").next().unwrap_or_default();
+    fn reward(&self, asked: &Asked<'_>) -> f32 {
+        let mut answers = asked.completion.rsplit("<answer>");
+        let answer = answers.next().unwrap_or_default();
         let answer = answer.split("</answer>").next().unwrap_or_default().trim();
         sign(!answer.is_empty() && answer.chars().all(|c| c.is_ascii_digit()))
     }
@@ -76,9 +78,18 @@ impl Reward for Integer {
 mod tests {
     use super::*;
 
+    fn finished(completion: &str) -> Asked<'_> {
+        Asked {
+            question: "",
+            gold: "",
+            completion,
+            finished: true,
+        }
+    }
+
     fn all(text: &str) -> [f32; 4] {
         let parts: [&dyn Reward; 4] = [&StrictFormat, &SoftFormat, &TagCount, &Integer];
-        parts.map(|part| part.reward("", "", text, true))
+        parts.map(|part| part.reward(&finished(text)))
     }
 
     #[test]
@@ -101,9 +112,9 @@ mod tests {
         // Published: 4 x 0.125, less 0.001 for each of 10 characters behind `\n</answer>\n`, and of the 11
         // behind `\n</answer>` less 1: 0.48 of 0.5.
         let strayed = "<reasoning>\n1\n</reasoning>\n<answer>\n2\n</answer>\n0123456789";
-        let found = TagCount.reward("", "", strayed, true);
+        let found = TagCount.reward(&finished(strayed));
         assert!((found - (0.48 * 4.0 - 1.0)).abs() < 1e-6, "{found}");
         let twice = "<reasoning>\n<reasoning>\n1\n</reasoning>\n<answer>\n2\n</answer>\n";
-        assert!((TagCount.reward("", "", twice, true) - 0.5).abs() < 1e-6);
+        assert!((TagCount.reward(&finished(twice)) - 0.5).abs() < 1e-6);
     }
 }

@@ -131,19 +131,29 @@ impl Params {
     }
 }
 
+/// A text that a reward is asked for, as programs read it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Asked<'a> {
+    pub question: &'a str,
+    pub gold: &'a str,
+    pub completion: &'a str,
+    /// Whether it ended by itself.
+    pub finished: bool,
+}
+
 /// A reward that is computed from a text at once.
 pub trait Reward: Send + Sync {
-    /// What `completion` is worth as an answer to `question`, from -1 to 1; `finished` says whether it ended
-    /// by itself.
-    fn reward(&self, question: &str, gold: &str, completion: &str, finished: bool) -> f32;
+    /// What the completion is worth as an answer to the question, from -1 to 1.
+    fn reward(&self, asked: &Asked<'_>) -> f32;
 }
 
 /// Whether the answer is right, as the task grades it; a text that was cut is wrong.
 struct Correctness(Arc<dyn Task>);
 
 impl Reward for Correctness {
-    fn reward(&self, question: &str, gold: &str, completion: &str, finished: bool) -> f32 {
-        sign(finished && self.0.grade(question, gold, completion).correct)
+    fn reward(&self, asked: &Asked<'_>) -> f32 {
+        let grade = |of: &Asked<'_>| self.0.grade(of.question, of.gold, of.completion);
+        sign(asked.finished && grade(asked).correct)
     }
 }
 
@@ -197,20 +207,14 @@ impl Rewards {
     ///
     /// # Errors
     /// A program that fails the text.
-    pub async fn of(
-        &self,
-        question: &str,
-        gold: &str,
-        completion: &str,
-        finished: bool,
-    ) -> Result<f32, Fault> {
+    pub async fn of(&self, asked: &Asked<'_>) -> Result<f32, Fault> {
         let (mut sum, mut total) = (0.0, 0.0);
         for (weight, part) in &self.parts {
-            sum += weight * part.reward(question, gold, completion, finished);
+            sum += weight * part.reward(asked);
             total += weight;
         }
         if let Some((weight, program)) = &self.program {
-            sum += weight * program.ask(question, gold, completion, finished).await?;
+            sum += weight * program.ask(asked).await?;
             total += weight;
         }
         Ok((sum / total).clamp(-1.0, 1.0))
@@ -270,8 +274,13 @@ mod tests {
     fn of(params: &Params, completion: &str, finished: bool) -> f32 {
         let rewards = Rewards::open(params, &task()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let reward = rewards.of("q", "7", completion, finished);
-        runtime.unwrap().block_on(reward).unwrap()
+        let asked = Asked {
+            question: "q",
+            gold: "7",
+            completion,
+            finished,
+        };
+        runtime.unwrap().block_on(rewards.of(&asked)).unwrap()
     }
 
     #[test]

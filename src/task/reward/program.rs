@@ -1,7 +1,7 @@
 //! A program of the user's that rewards texts: a line of JSON in, a line of JSON out.
 
-use super::Params;
-use serde::{Deserialize, Serialize};
+use super::{Asked, Params};
+use serde::Deserialize;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -72,14 +72,6 @@ pub enum Fault {
     },
 }
 
-#[derive(Serialize)]
-struct Asked<'a> {
-    question: &'a str,
-    gold: &'a str,
-    completion: &'a str,
-    finished: bool,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Answered {
@@ -133,26 +125,14 @@ impl Program {
     }
 
     /// The program's reward of a text.
-    pub async fn ask(
-        &self,
-        question: &str,
-        gold: &str,
-        completion: &str,
-        finished: bool,
-    ) -> Result<f32, Fault> {
-        let asked = Asked {
-            question,
-            gold,
-            completion,
-            finished,
-        };
+    pub async fn ask(&self, asked: &Asked<'_>) -> Result<f32, Fault> {
         let ended = || Fault::Died {
             program: self.name.clone(),
             how: "its thread is gone".into(),
             said: String::new(),
         };
         // Texts and a flag always have a JSON form.
-        let line = serde_json::to_string(&asked).unwrap_or_default() + "\n";
+        let line = serde_json::to_string(asked).unwrap_or_default() + "\n";
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or_else(ended)?;
         jobs.send(Job { line, reply }).map_err(|_| ended())?;

@@ -18,8 +18,17 @@ fn block<T>(future: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(future)
 }
 
+fn asked(completion: &str) -> Asked<'_> {
+    Asked {
+        question: "q",
+        gold: "7",
+        completion,
+        finished: true,
+    }
+}
+
 fn ask(program: &Program, completion: &str) -> Result<f32, String> {
-    block(program.ask("q", "7", completion, true)).map_err(|fault| fault.to_string())
+    block(program.ask(&asked(completion))).map_err(|fault| fault.to_string())
 }
 
 fn refused(script: &str, parts: &[&str]) {
@@ -103,8 +112,8 @@ fn the_end_of_the_program_does_not_wait_for_an_answer() {
     let program = program("read x; sleep 60", 50.0, 1);
     let start = Instant::now();
     block(async {
-        let asked = program.ask("q", "7", "text", true);
-        let given_up = tokio::time::timeout(Duration::from_millis(50), asked);
+        let text = asked("text");
+        let given_up = tokio::time::timeout(Duration::from_millis(50), program.ask(&text));
         let _ = tokio::task::unconstrained(given_up).await;
     });
     drop(program);
@@ -117,7 +126,8 @@ fn several_children_work_side_by_side() {
     let program = program(script, 20.0, 4);
     let start = Instant::now();
     block(async {
-        let ask = || program.ask("q", "7", "text", true);
+        let text = asked("text");
+        let ask = || program.ask(&text);
         let (a, b, c, d) = tokio::join!(ask(), ask(), ask(), ask());
         assert!(
             [a, b, c, d]
