@@ -2,6 +2,8 @@
 
 #[path = "loop/actions.rs"]
 mod actions;
+#[path = "loop/judges.rs"]
+mod judges;
 
 use std::ops::Range;
 use std::path::Path;

@@ -34,6 +34,15 @@ pub(super) struct Wanted {
     pub top_k: usize,
     /// How the next token is chosen, and the number of the row's draw; `None` where none is.
     pub choose: Option<(Choose, u64)>,
+    /// Two tokens whose log-probabilities are reported.
+    pub compare: Option<[u32; 2]>,
+}
+
+impl Wanted {
+    /// Whether it takes the whole row of logits to the host.
+    pub fn takes_row(&self) -> bool {
+        self.compare.is_some() || self.choose.is_some_and(|(how, _)| how.sorts())
+    }
 }
 
 /// What a step leaves of a token that something is wanted of.
@@ -42,4 +51,6 @@ pub(super) struct Judged {
     pub output: Output,
     /// The next token and its log-probability at temperature 1.
     pub next: Option<(u32, f32)>,
+    /// Log-probabilities of the two tokens of [`Wanted::compare`].
+    pub compared: Option<[f32; 2]>,
 }

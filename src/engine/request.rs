@@ -5,7 +5,7 @@ use super::pool::Slot;
 use crate::model::Opinion;
 
 /// Work for one row: forward `tokens` after `context`, then perhaps go on by itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Slots of everything before `tokens`, in order from position 0; empty for a fresh prompt.
     pub context: Vec<Slot>,
@@ -15,6 +15,8 @@ pub struct Request {
     pub top_k: usize,
     /// How to go on after `tokens`; `None` ends the row there (a prefill or an expansion).
     pub generate: Option<Generate>,
+    /// Two tokens whose log-probabilities after the last forwarded token go into [`Reply::compared`].
+    pub compare: Option<[u32; 2]>,
 }
 
 /// What [`Until`] asks about the tokens generated so far.
@@ -115,6 +117,9 @@ pub struct Reply {
     /// Log-probability of each chosen token over the whole vocabulary, at temperature 1.
     pub log_probs: Vec<f32>,
     pub finish: Finish,
+    /// Log-probabilities of the tokens of [`Request::compare`] over the whole vocabulary, after the last
+    /// forwarded token.
+    pub compared: Option<[f32; 2]>,
     /// Tokens that were forwarded besides: those of drafts that turned out wrong.
     pub rejected: usize,
 }

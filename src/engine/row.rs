@@ -51,6 +51,7 @@ impl Row {
                 outputs: Vec::new(),
                 generated: Vec::new(),
                 log_probs: Vec::new(),
+                compared: None,
                 finish: Finish::Forwarded,
                 rejected: 0,
             },
@@ -94,7 +95,8 @@ impl Row {
         let left = generate
             .max_new_tokens
             .saturating_sub(self.reply.generated.len());
-        let plain = generate.draft.is_none() && !generate.choose.sorts();
+        let plain =
+            generate.draft.is_none() && !generate.choose.sorts() && self.request.compare.is_none();
         (plain && self.waiting() == 1 && left > 0).then_some(left)
     }
 
@@ -133,6 +135,7 @@ impl Row {
             choose: generate
                 .filter(|generate| generate.max_new_tokens > 0)
                 .map(|generate| (generate.choose, draw)),
+            compare: self.request.compare,
         }
     }
 
@@ -164,6 +167,7 @@ impl Row {
     /// Takes in one token. True if the row is done.
     fn advance_by(&mut self, judged: Judged) -> bool {
         self.keep(judged.output);
+        self.reply.compared = judged.compared;
         let Some(generate) = &self.request.generate else {
             return true;
         };

@@ -63,6 +63,7 @@ impl Draws {
                 tokens: self.missing,
                 top_k: 1,
                 generate: None,
+                ..Request::default()
             };
             played.lead = session.run(request).await?.slots;
             played.forwarded = played.lead.len();

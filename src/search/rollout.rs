@@ -40,7 +40,7 @@ pub(super) struct Played {
     pub log_probs: Vec<f32>,
     /// The options of a boundary, of which each has tokens and states of its own.
     pub options: Vec<Drawn>,
-    /// What another checkpoint's value net thinks.
+    /// What another checkpoint's value net, or a rubric's reader, thinks.
     pub opinion: f32,
     /// Slots that no state stands for.
     pub spare: Vec<Slot>,
@@ -220,6 +220,7 @@ impl Beam {
                 },
                 top_k: self.width,
                 generate: None,
+                ..Request::default()
             };
             let session = session.clone();
             tasks.spawn(async move { (index, hypothesis, session.run(request).await) });

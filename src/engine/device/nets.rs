@@ -64,8 +64,10 @@ impl DeviceNets {
         slots: usize,
         wanted: &[Wanted],
     ) -> Result<Vec<Judged>, Error> {
-        let sorts = |w: &Wanted| w.choose.is_some_and(|(how, _)| how.sorts());
-        if self.recorder.is_some() && each_brings_one(batch, wanted) && !wanted.iter().any(sorts) {
+        if self.recorder.is_some()
+            && each_brings_one(batch, wanted)
+            && !wanted.iter().any(Wanted::takes_row)
+        {
             let numbers = self.decode(batch, &vec![1; wanted.len()], slots, wanted)?;
             let judge = |(at, wanted)| numbers.judge(0, at, wanted);
             return wanted.iter().enumerate().map(judge).collect();
@@ -87,12 +89,14 @@ impl DeviceNets {
         let mut judged = Vec::with_capacity(wanted.len());
         for (at, wanted) in wanted.iter().enumerate() {
             let mut one = numbers.judge(0, at, wanted)?;
-            if let Some((how, draw)) = wanted.choose
-                && how.sorts()
-            {
-                // A nucleus needs the whole row in order: it is cut out on the host.
+            if wanted.takes_row() {
                 let row = floats(logits.clone().narrow(0, at, 1));
-                one.next = Some(sample::choose(&row, one.output.log_sum_exp, how, draw));
+                let log_sum_exp = one.output.log_sum_exp;
+                one.compared = sample::compared(&row, log_sum_exp, wanted.compare);
+                // A nucleus needs the row in order: it is cut out on the host.
+                if let Some((how, draw)) = wanted.choose.filter(|(how, _)| how.sorts()) {
+                    one.next = Some(sample::choose(&row, log_sum_exp, how, draw));
+                }
             }
             judged.push(one);
         }

@@ -178,7 +178,11 @@ fn judge(
         let next = wanted
             .choose
             .map(|(how, number)| sample::choose(row, log_sum_exp, how, number));
-        Ok(Judged { output, next })
+        Ok(Judged {
+            compared: sample::compared(row, log_sum_exp, wanted.compare),
+            output,
+            next,
+        })
     };
     match team {
         Team::Alone => (0..wanted.len()).map(one).collect(),
