@@ -237,6 +237,7 @@ fn every_way_to_move_and_to_judge_is_on_the_frontier() {
         "span",
         "step",
         "diverse",
+        "embedded",
         "solution",
         "lookahead",
         "unsure",

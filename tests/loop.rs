@@ -2,6 +2,8 @@
 
 #[path = "loop/actions.rs"]
 mod actions;
+#[path = "loop/embedded.rs"]
+mod embedded;
 #[path = "loop/judges.rs"]
 mod judges;
 

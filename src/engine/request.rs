@@ -17,6 +17,9 @@ pub struct Request {
     pub generate: Option<Generate>,
     /// Two tokens whose log-probabilities after the last forwarded token go into [`Reply::compared`].
     pub compare: Option<[u32; 2]>,
+    /// Asks for [`Reply::mean`] over `tokens` from this one on and all that is generated. The last generated
+    /// token, which nothing else needs forwarded, is forwarded for it.
+    pub mean_from: Option<usize>,
 }
 
 /// What [`Until`] asks about the tokens generated so far.
@@ -107,7 +110,7 @@ pub enum Finish {
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// One slot for each forwarded token: those of the request, then the generated ones except the
-    /// last, which nothing needed forwarding.
+    /// last, which nothing needed forwarding, unless [`Request::mean_from`] asked for it.
     pub slots: Vec<Slot>,
     /// After the last token of the request, then after each generated token that was forwarded;
     /// only the last of these unless `record` was set.
@@ -120,12 +123,16 @@ pub struct Reply {
     /// Log-probabilities of the tokens of [`Request::compare`] over the whole vocabulary, after the last
     /// forwarded token.
     pub compared: Option<[f32; 2]>,
+    /// Mean of the policy's final hidden states, behind the last norm, `[hidden]`; empty where
+    /// [`Request::mean_from`] asks for none.
+    pub mean: Vec<f32>,
     /// Tokens that were forwarded besides: those of drafts that turned out wrong.
     pub rejected: usize,
 }
 
 impl Request {
-    /// The same, with drafts of what is generated; the reply is the same too.
+    /// The same, with drafts of what is generated; the reply is the same too. One that asks for a mean goes
+    /// without.
     pub fn drafted(mut self, draft: Option<std::sync::Arc<Draft>>) -> Request {
         if let Some(generate) = &mut self.generate {
             generate.draft = draft;

@@ -1,5 +1,7 @@
 //! Keys and values on a device, through the operations for one, against those in main memory.
 
+mod mean;
+
 use super::{
     Choose, Engine, Finish, Generate, Graphs, Load, Output, Params, Place, Reply, Request, Until,
 };

@@ -97,8 +97,9 @@ impl Play {
 /// Slots that `request` takes at most.
 pub(super) fn most_slots(request: &Request) -> usize {
     let generate = request.generate.as_ref();
-    // Nothing needs the last token forwarded.
-    let new = generate.map_or(0, |g| g.max_new_tokens.saturating_sub(1));
+    // Only a mean needs the last token forwarded.
+    let last = usize::from(request.mean_from.is_none());
+    let new = generate.map_or(0, |g| g.max_new_tokens.saturating_sub(last));
     request.tokens.len() + new
 }
 

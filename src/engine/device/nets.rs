@@ -66,7 +66,7 @@ impl DeviceNets {
     ) -> Result<Vec<Judged>, Error> {
         if self.recorder.is_some()
             && each_brings_one(batch, wanted)
-            && !wanted.iter().any(Wanted::takes_row)
+            && wanted.iter().all(Wanted::is_plain)
         {
             let numbers = self.decode(batch, &vec![1; wanted.len()], slots, wanted)?;
             let judge = |(at, wanted)| numbers.judge(0, at, wanted);
@@ -79,6 +79,18 @@ impl DeviceNets {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        let states = self.states(&hidden, wanted);
+        let all = wanted;
+        let wanted: Vec<Wanted> = all.iter().copied().filter(|w| w.logits).collect();
+        if wanted.is_empty() {
+            let silent = |state| Judged {
+                state,
+                silent: true,
+                ..Judged::default()
+            };
+            return Ok(states.into_iter().map(silent).collect());
+        }
+        let wanted = wanted.as_slice();
         let layout = Layout::new(wanted, self.vocab, self.members());
         let hidden = self.pick(hidden, wanted);
         let own = own.map(|own| self.pick(own, wanted));
@@ -100,7 +112,35 @@ impl DeviceNets {
             }
             judged.push(one);
         }
-        Ok(judged)
+        let mut judged = judged.into_iter();
+        let with = |(wanted, state): (&Wanted, Vec<f32>)| {
+            let spoken = wanted.logits.then(|| judged.next()).flatten();
+            Judged {
+                state,
+                silent: !wanted.logits,
+                ..spoken.unwrap_or_default()
+            }
+        };
+        Ok(all.iter().zip(states).map(with).collect())
+    }
+
+    /// Those of the `hidden` states that are wanted, on the host; empty where none is.
+    fn states(&self, hidden: &Tensor<2>, wanted: &[Wanted]) -> Vec<Vec<f32>> {
+        if !wanted.iter().any(|w| w.state) {
+            return vec![Vec::new(); wanted.len()];
+        }
+        let picked = self.pick(hidden.clone(), wanted).cast(DType::F32);
+        let [_, width] = picked.dims();
+        let picked = floats(picked);
+        let state = |(wanted, state): (&Wanted, &[f32])| match wanted.state {
+            true => state.to_vec(),
+            false => Vec::new(),
+        };
+        wanted
+            .iter()
+            .zip(picked.chunks_exact(width))
+            .map(state)
+            .collect()
     }
 
     /// Forwards the steps of a decode without a look at what they choose: row `i`, which is token `i` of

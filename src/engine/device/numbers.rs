@@ -139,7 +139,7 @@ impl Numbers {
         Ok(Judged {
             output,
             next,
-            compared: None,
+            ..Judged::default()
         })
     }
 }
