@@ -62,6 +62,7 @@ fn request(tokens: Vec<u32>, choose: Choose) -> Request {
             until: None,
             record: true,
         }),
+        ..Request::default()
     }
 }
 
@@ -298,6 +299,7 @@ fn a_branch_shares_its_prefix_and_gives_its_slots_back() {
             tokens,
             top_k: 3,
             generate: None,
+            ..Request::default()
         };
         let root = session.run(expand(vec![], prompt.clone())).await.unwrap();
         for branch in [20u32, 21, 22] {

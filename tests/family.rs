@@ -238,6 +238,7 @@ fn every_way_to_move_and_to_judge_is_on_the_frontier() {
         "span",
         "step",
         "diverse",
+        "embedded",
         "solution",
         "lookahead",
         "unsure",
@@ -248,6 +249,7 @@ fn every_way_to_move_and_to_judge_is_on_the_frontier() {
         "calm",
         "confidence",
         "mixture",
+        "rubric",
     ] {
         let (small, large) = (tokens(method, 2), tokens(method, 8));
         assert!(small <= large, "{method}: {small} and {large}");

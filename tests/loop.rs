@@ -2,6 +2,10 @@
 
 #[path = "loop/actions.rs"]
 mod actions;
+#[path = "loop/embedded.rs"]
+mod embedded;
+#[path = "loop/judges.rs"]
+mod judges;
 
 use std::ops::Range;
 use std::path::Path;

@@ -94,6 +94,7 @@ fn compare(dir: &Path, prompt: Option<Vec<u32>>) {
             tokens: prompt,
             top_k: 1,
             generate: Some(generate),
+            ..Request::default()
         };
         session.run(request).await.unwrap()
     });

@@ -49,6 +49,7 @@ pub(super) fn decode(
                                     until: None,
                                     record: false,
                                 }),
+                                ..Request::default()
                             })
                             .await
                     });
@@ -86,6 +87,7 @@ pub(super) fn expansion(
                                     tokens: vec![1],
                                     top_k: TOP_K,
                                     generate: None,
+                                    ..Request::default()
                                 })
                                 .await
                         });
@@ -200,6 +202,7 @@ pub(super) fn prefill(
                             tokens,
                             top_k: 1,
                             generate: None,
+                            ..Request::default()
                         })
                         .await
                 });

@@ -82,6 +82,7 @@ async fn follow(
                 tokens,
                 top_k,
                 generate: None,
+                ..Request::default()
             })
             .await?;
         context.extend(&reply.slots);

@@ -255,6 +255,7 @@ async fn decode(
             until: None,
             record: false,
         }),
+        ..Request::default()
     };
     Ok(session.run(request).await.into_diagnostic()?.generated)
 }

@@ -176,7 +176,8 @@ pub fn search_each(
     let with_aides = match params.draws {
         0 => setting
             .policy
-            .with_aides(params.search.aides(), setting.tokenizer)?,
+            .with_aides(params.search.aides(), setting.tokenizer)?
+            .with_rubrics(&params.search.judges)?,
         _ => setting.policy.clone(),
     };
     let jobs = problems.iter().map(|&problem| {

@@ -34,12 +34,48 @@ pub(super) struct Wanted {
     pub top_k: usize,
     /// How the next token is chosen, and the number of the row's draw; `None` where none is.
     pub choose: Option<(Choose, u64)>,
+    /// Two tokens whose log-probabilities are reported.
+    pub compare: Option<[u32; 2]>,
+    /// Whether the policy's final hidden state is reported.
+    pub state: bool,
+    /// Whether anything is wanted of the logits: all of the above.
+    pub logits: bool,
+}
+
+impl Wanted {
+    /// Nothing but the hidden state of token `at`.
+    pub fn only_state(at: usize) -> Wanted {
+        Wanted {
+            at,
+            top_k: 0,
+            choose: None,
+            compare: None,
+            state: true,
+            logits: false,
+        }
+    }
+
+    /// Whether a few numbers of the logits are all that is wanted.
+    pub fn is_plain(&self) -> bool {
+        self.logits && !self.state && !self.takes_row()
+    }
+
+    /// Whether it takes the whole row of logits to the host.
+    pub fn takes_row(&self) -> bool {
+        self.compare.is_some() || self.choose.is_some_and(|(how, _)| how.sorts())
+    }
 }
 
 /// What a step leaves of a token that something is wanted of.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Judged {
     pub output: Output,
     /// The next token and its log-probability at temperature 1.
     pub next: Option<(u32, f32)>,
+    /// Log-probabilities of the two tokens of [`Wanted::compare`].
+    pub compared: Option<[f32; 2]>,
+    /// The final hidden state, `[hidden]`; empty where it was not wanted.
+    pub state: Vec<f32>,
+    /// Whether only the state was wanted.
+    pub silent: bool,
 }

@@ -182,6 +182,7 @@ impl EngineHandle {
             handle: self.clone(),
             held: Mutex::new(Vec::new()),
             permit,
+            awaited: true,
         })
     }
 
@@ -242,6 +243,8 @@ pub struct Session {
     handle: EngineHandle,
     held: Mutex<Vec<Slot>>,
     permit: OwnedSemaphorePermit,
+    /// Whether steps wait for its requests.
+    awaited: bool,
 }
 
 impl Session {
@@ -267,6 +270,17 @@ impl Session {
         );
         drop(held);
         Ok(reply)
+    }
+
+    /// Cuts a session off that may hold `slots` of this one's, for requests of the same client that run
+    /// between this one's: no step waits for them. None where this one has fewer.
+    pub fn split(&mut self, slots: usize) -> Option<Session> {
+        Some(Session {
+            handle: self.handle.clone(),
+            held: Mutex::new(Vec::new()),
+            permit: self.permit.split(slots)?,
+            awaited: false,
+        })
     }
 
     /// Slots that it may hold at once.
@@ -300,7 +314,11 @@ impl Session {
             return Err(Error::Empty);
         }
         let vocab = self.handle.vocab;
-        if let Some(&token) = request.tokens.iter().find(|&&t| t as usize >= vocab) {
+        let mut named = request
+            .tokens
+            .iter()
+            .chain(request.compare.iter().flatten());
+        if let Some(&token) = named.find(|&&t| t as usize >= vocab) {
             return Err(Error::UnknownToken { token, vocab });
         }
         let new = request.generate.as_ref().map_or(0, |g| g.max_new_tokens);
@@ -339,7 +357,9 @@ impl EngineHandle {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.handle.shared.sessions.fetch_sub(1, Ordering::Relaxed);
+        if self.awaited {
+            self.handle.shared.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
         let held = std::mem::take(&mut *self.lock());
         let _ = self.handle.sender.send(Message::Release(held));
     }

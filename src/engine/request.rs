@@ -5,7 +5,7 @@ use super::pool::Slot;
 use crate::model::Opinion;
 
 /// Work for one row: forward `tokens` after `context`, then perhaps go on by itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Slots of everything before `tokens`, in order from position 0; empty for a fresh prompt.
     pub context: Vec<Slot>,
@@ -15,6 +15,11 @@ pub struct Request {
     pub top_k: usize,
     /// How to go on after `tokens`; `None` ends the row there (a prefill or an expansion).
     pub generate: Option<Generate>,
+    /// Two tokens whose log-probabilities after the last forwarded token go into [`Reply::compared`].
+    pub compare: Option<[u32; 2]>,
+    /// Asks for [`Reply::mean`] over `tokens` from this one on and all that is generated. The last generated
+    /// token, which nothing else needs forwarded, is forwarded for it.
+    pub mean_from: Option<usize>,
 }
 
 /// What [`Until`] asks about the tokens generated so far.
@@ -105,7 +110,7 @@ pub enum Finish {
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// One slot for each forwarded token: those of the request, then the generated ones except the
-    /// last, which nothing needed forwarding.
+    /// last, which nothing needed forwarding, unless [`Request::mean_from`] asked for it.
     pub slots: Vec<Slot>,
     /// After the last token of the request, then after each generated token that was forwarded;
     /// only the last of these unless `record` was set.
@@ -115,12 +120,19 @@ pub struct Reply {
     /// Log-probability of each chosen token over the whole vocabulary, at temperature 1.
     pub log_probs: Vec<f32>,
     pub finish: Finish,
+    /// Log-probabilities of the tokens of [`Request::compare`] over the whole vocabulary, after the last
+    /// forwarded token.
+    pub compared: Option<[f32; 2]>,
+    /// Mean of the policy's final hidden states, behind the last norm, `[hidden]`; empty where
+    /// [`Request::mean_from`] asks for none.
+    pub mean: Vec<f32>,
     /// Tokens that were forwarded besides: those of drafts that turned out wrong.
     pub rejected: usize,
 }
 
 impl Request {
-    /// The same, with drafts of what is generated; the reply is the same too.
+    /// The same, with drafts of what is generated; the reply is the same too. One that asks for a mean goes
+    /// without.
     pub fn drafted(mut self, draft: Option<std::sync::Arc<Draft>>) -> Request {
         if let Some(generate) = &mut self.generate {
             generate.draft = draft;

@@ -20,9 +20,22 @@ pub(super) struct Row {
     drafted: usize,
     /// The whole text so far, where drafts are looked up.
     text: Vec<u32>,
+    mean: Mean,
     request: Request,
     reply: Reply,
     answer: Answer,
+}
+
+/// The mean hidden state of a row, on its way.
+#[derive(Default)]
+struct Mean {
+    /// `[hidden]`.
+    sum: Vec<f64>,
+    /// Tokens that were forwarded, and those of them that count.
+    seen: usize,
+    counted: usize,
+    /// Whether the row has ended and its last token is forwarded for this alone.
+    closing: bool,
 }
 
 /// What a row adds to a step.
@@ -33,6 +46,8 @@ pub(super) struct Share {
     pub tokens: usize,
     /// How many of its last tokens' logits are wanted.
     pub wanted: usize,
+    /// Of how many tokens before those the hidden state is wanted, and no logits.
+    pub states: usize,
 }
 
 impl Row {
@@ -46,11 +61,14 @@ impl Row {
                 Some(draft) => [draft.before.as_slice(), &request.tokens].concat(),
                 None => Vec::new(),
             },
+            mean: Mean::default(),
             reply: Reply {
                 slots: Vec::with_capacity(request.tokens.len()),
                 outputs: Vec::new(),
                 generated: Vec::new(),
                 log_probs: Vec::new(),
+                compared: None,
+                mean: Vec::new(),
                 finish: Finish::Forwarded,
                 rejected: 0,
             },
@@ -77,12 +95,17 @@ impl Row {
             self.reserve(pool)?;
         }
         self.done += n;
+        let wanted = match self.done == self.pending.len() && !self.mean.closing {
+            true => 1 + self.drafted,
+            false => 0,
+        };
         Ok(Share {
             first_position,
             tokens: n,
-            wanted: match self.done == self.pending.len() {
-                true => 1 + self.drafted,
-                false => 0,
+            wanted,
+            states: match self.request.mean_from {
+                Some(_) => n - wanted,
+                None => 0,
             },
         })
     }
@@ -94,7 +117,9 @@ impl Row {
         let left = generate
             .max_new_tokens
             .saturating_sub(self.reply.generated.len());
-        let plain = generate.draft.is_none() && !generate.choose.sorts();
+        let plain =
+            generate.draft.is_none() && !generate.choose.sorts() && self.request.compare.is_none();
+        let plain = plain && self.request.mean_from.is_none();
         (plain && self.waiting() == 1 && left > 0).then_some(left)
     }
 
@@ -133,14 +158,25 @@ impl Row {
             choose: generate
                 .filter(|generate| generate.max_new_tokens > 0)
                 .map(|generate| (generate.choose, draw)),
+            compare: self.request.compare,
+            state: self.request.mean_from.is_some(),
+            logits: true,
         }
     }
 
     /// Takes in what became of [`Row::wanted`], as far as the draft was right. True if the row is done.
-    pub fn advance(&mut self, judged: Vec<Judged>, pool: &mut SlotPool) -> bool {
+    pub fn advance(&mut self, mut judged: Vec<Judged>, pool: &mut SlotPool) -> bool {
+        let silent = judged.iter().take_while(|judged| judged.silent).count();
+        let spoken = judged.split_off(silent);
+        for silent in &judged {
+            self.add(&silent.state);
+        }
+        if spoken.is_empty() {
+            return self.mean.closing;
+        }
         let draft = self.pending.split_off(self.pending.len() - self.drafted);
         let (mut accepted, mut done) = (0, true);
-        for judged in judged {
+        for judged in spoken {
             done = self.advance_by(judged);
             let right = draft.get(accepted) == self.reply.generated.last();
             if done || !right {
@@ -155,15 +191,35 @@ impl Row {
             self.path.truncate(self.path.len() - rejected);
             self.reply.rejected += rejected;
         }
-        if !done {
+        let closes = self.request.mean_from.is_some() && !self.reply.generated.is_empty();
+        self.mean.closing = done && closes;
+        if !done || closes {
             self.go_on();
         }
-        done
+        done && !closes
+    }
+
+    /// Takes the hidden state of the next forwarded token into the mean.
+    fn add(&mut self, state: &[f32]) {
+        let Some(from) = self.request.mean_from else {
+            return;
+        };
+        let mean = &mut self.mean;
+        mean.seen += 1;
+        if mean.seen > from {
+            mean.counted += 1;
+            mean.sum.resize(state.len(), 0.0);
+            for (sum, &x) in mean.sum.iter_mut().zip(state) {
+                *sum += f64::from(x);
+            }
+        }
     }
 
     /// Takes in one token. True if the row is done.
     fn advance_by(&mut self, judged: Judged) -> bool {
+        self.add(&judged.state);
         self.keep(judged.output);
+        self.reply.compared = judged.compared;
         let Some(generate) = &self.request.generate else {
             return true;
         };
@@ -194,7 +250,8 @@ impl Row {
         self.done = 0;
         self.drafted = 0;
         let generate = self.request.generate.as_ref();
-        let Some((generate, draft)) = generate.and_then(|g| Some((g, g.draft.as_ref()?))) else {
+        let drafts = generate.filter(|_| self.request.mean_from.is_none());
+        let Some((generate, draft)) = drafts.and_then(|g| Some((g, g.draft.as_ref()?))) else {
             return;
         };
         let known = draft.before.len() + self.request.tokens.len();
@@ -216,7 +273,9 @@ impl Row {
     }
 
     /// Sends the reply. Gives the slots back when nobody waits for it any more.
-    pub fn finish(self) -> Vec<Slot> {
+    pub fn finish(mut self) -> Vec<Slot> {
+        let count = self.mean.counted.max(1) as f64;
+        self.reply.mean = self.mean.sum.iter().map(|x| (x / count) as f32).collect();
         match self.answer.send(Ok(self.reply)) {
             Ok(()) => Vec::new(),
             Err(unsent) => unsent.map_or_else(|_| Vec::new(), |reply| reply.slots),

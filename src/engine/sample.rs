@@ -20,6 +20,15 @@ pub(super) fn output(logits: &[f32], k: usize, opinion: Opinion) -> Output {
     }
 }
 
+/// Log-probabilities of the tokens of `pair`.
+pub(super) fn compared(
+    logits: &[f32],
+    log_sum_exp: f32,
+    pair: Option<[u32; 2]>,
+) -> Option<[f32; 2]> {
+    Some(pair?.map(|token| logits[token as usize] - log_sum_exp))
+}
+
 /// Stable `ln(sum(exp(x)))`.
 pub(super) fn log_sum_exp(logits: &[f32]) -> f32 {
     let max = max(logits);

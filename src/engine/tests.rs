@@ -1,5 +1,7 @@
 //! Keys and values on a device, through the operations for one, against those in main memory.
 
+mod mean;
+
 use super::{
     Choose, Engine, Finish, Generate, Graphs, Load, Output, Params, Place, Reply, Request, Until,
 };
@@ -74,6 +76,7 @@ fn decode_with(place: Place, device: &Device, head: Option<ValueHead>) -> Vec<Re
                         until: None,
                         record: true,
                     }),
+                    ..Request::default()
                 };
                 (index, session.run(request).await.unwrap())
             });
@@ -139,6 +142,7 @@ fn rows() -> Vec<Request> {
                 record: index % 4 != 3,
                 draft: None,
             }),
+            ..Request::default()
         })
         .collect()
 }
@@ -212,6 +216,7 @@ fn replies_with(
                 tokens: vec![reply.generated.last().copied().unwrap_or(1)],
                 top_k: 5,
                 generate: None,
+                ..Request::default()
             };
             let after = ask(replies.iter().map(after).collect()).await;
             let after = after.iter().map(|reply| reply.last().clone());
@@ -483,6 +488,7 @@ fn whoever_waits_for_a_panicked_engine_learns_why() {
                 until: None,
                 record: false,
             }),
+            ..Request::default()
         };
         let session = handle.session(110).await.unwrap();
         let (ended, ()) = tokio::join!(session.run(request()), async { handle.panic() });

@@ -261,10 +261,10 @@ impl Worker {
                 batch.rows.push(row);
             }
             batch.paths.push(active.path());
-            for number in 0..share.wanted {
-                wanted.push(active.wanted(batch.len() - share.wanted + number, number));
-                rows.push(*i);
-            }
+            let first = batch.len() - share.wanted;
+            wanted.extend((first - share.states..first).map(Wanted::only_state));
+            wanted.extend((0..share.wanted).map(|n| active.wanted(first + n, n)));
+            rows.resize(wanted.len(), *i);
         }
         let slots = self.pool.touched();
         let (joined, tokens) = (batch.paths.len(), batch.len());

@@ -115,6 +115,7 @@ impl<'a> Bench<'a> {
             tokens,
             top_k: self.recipe.collect.search.top_k,
             generate,
+            ..Request::default()
         };
         let prompted = || request(Vec::new(), prompt.to_vec(), None);
         let from = Instant::now();

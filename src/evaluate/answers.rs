@@ -14,6 +14,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub(super) struct Question {
     pub id: u64,
+    pub text: String,
     /// Its tokens, or why it has none.
     pub prompt: Result<Vec<u32>, String>,
 }
@@ -68,9 +69,10 @@ impl Method {
     /// The policy of `setting`, with the checkpoints at hand that the method asks.
     pub fn policy(&self, setting: &Setting<'_>) -> Result<Policy, Error> {
         match self {
-            Method::Guided(params, _) => {
-                setting.policy.with_aides(params.aides(), setting.tokenizer)
-            }
+            Method::Guided(params, _) => setting
+                .policy
+                .with_aides(params.aides(), setting.tokenizer)?
+                .with_rubrics(&params.judges),
             _ => Ok(setting.policy.clone()),
         }
     }
@@ -93,7 +95,7 @@ impl Shared {
     pub async fn answer(&self, question: &Question) -> Result<Vec<Answer>, Error> {
         let reason = match &question.prompt {
             Err(reason) => reason.clone(),
-            Ok(prompt) => match self.answer_prompt(question.id, prompt).await {
+            Ok(prompt) => match self.answer_prompt(question, prompt).await {
                 Err(Error::Engine(error)) if error.is_of_request() => error.to_string(),
                 answered => return answered,
             },
@@ -114,7 +116,12 @@ impl Shared {
         Ok(vec![empty; columns])
     }
 
-    async fn answer_prompt(&self, id: u64, prompt: &[u32]) -> Result<Vec<Answer>, Error> {
+    async fn answer_prompt(
+        &self,
+        question: &Question,
+        prompt: &[u32],
+    ) -> Result<Vec<Answer>, Error> {
+        let id = question.id;
         match &self.method {
             Method::Greedy(max_new_tokens) => {
                 let (completion, ledger) = self.policy.greedy(prompt, *max_new_tokens).await?;
@@ -122,7 +129,8 @@ impl Shared {
             }
             Method::Guided(params, seed) => {
                 let seed = seed_of(*seed, &[id]);
-                let guided = self.policy.guided(prompt, params, seed).await?;
+                let policy = self.policy.about(&question.text);
+                let guided = policy.guided(prompt, params, seed).await?;
                 Ok(vec![self.give(guided.completion, guided.ledger, true)])
             }
             Method::Beam(params) => {

@@ -296,6 +296,7 @@ impl<'a> Run<'a> {
             let tokens = setting.tokenizer.prompt(&prompt.plain, &prompt.messages);
             Question {
                 id: problem.id,
+                text: problem.question.clone(),
                 prompt: tokens.map_err(|e| e.to_string()),
             }
         };

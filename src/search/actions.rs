@@ -13,11 +13,14 @@ pub enum Actions {
     Token,
     /// `tokens` tokens that the policy draws, as the mini-steps of Marco-o1 (Zhao et al. 2024):
     /// `{ kind = "span", tokens = 32, options = { count = 4, temperature = 1.0, greedy = true, prior =
-    /// "probability", min_distance = 0.0 } }`. Of the `count` options of a node the first is the greedy
-    /// one, or with `greedy = false` a draw like the others. A token's prior is its share of theirs: by
-    /// `"probability"` the softmax of their mean log-probabilities, or all `"equal"`; equal options add
-    /// up. One whose edit distance to an earlier one, in shares of the longer, is below `min_distance`
-    /// is left out.
+    /// "probability", min_distance = 0.0, max_cosine = 1.0 } }`. Of the `count` options of a node the first
+    /// is the greedy one, or with `greedy = false` a draw like the others. A token's prior is its share of
+    /// theirs: by `"probability"` the softmax of their mean log-probabilities, or all `"equal"`; equal
+    /// options add up. One is left out whose edit distance to an earlier one that was kept, in shares of the
+    /// longer, is below `min_distance`, or whose embedding, the mean of the policy's final hidden states over
+    /// its tokens, has a cosine above `max_cosine` with that of such a one. An embedding costs the forward
+    /// pass of the option's last token, and of all its tokens where the tree has some of them from a greedy
+    /// rollout.
     Span {
         /// Tokens of an option; fewer at the end of the text.
         tokens: usize,
@@ -58,6 +61,8 @@ pub struct Options {
     pub prior: Prior,
     /// Smallest edit distance between siblings, in shares of the longer one; 0 keeps all. Default 0.
     pub min_distance: f32,
+    /// Largest cosine between the embeddings of siblings; 1 keeps all and embeds none. Default 1.
+    pub max_cosine: f32,
 }
 
 /// What an option weighs in the priors of its node.
@@ -79,6 +84,22 @@ impl Default for Options {
             greedy: true,
             prior: Prior::Probability,
             min_distance: 0.0,
+            max_cosine: 1.0,
+        }
+    }
+}
+
+impl Options {
+    /// Whether options are told apart by their embeddings.
+    pub(super) fn embeds(&self) -> bool {
+        self.max_cosine < 1.0
+    }
+
+    /// Tokens of `limit` at most that are forwarded again to embed the greedy option.
+    pub(super) fn again(&self, limit: usize) -> usize {
+        match self.embeds() && self.greedy {
+            true => limit,
+            false => 0,
         }
     }
 }
@@ -115,8 +136,10 @@ impl Actions {
 
     /// Slots that a node's options take at worst, where `left` tokens fit into the text.
     pub(super) fn slots(&self, left: usize) -> usize {
-        self.options()
-            .map_or(0, |options| options.count * (self.limit(left) + 1))
+        let limit = self.limit(left);
+        self.options().map_or(0, |options| {
+            options.count * (limit + 1) + options.again(limit)
+        })
     }
 
     /// Checks the ranges.
@@ -149,6 +172,10 @@ impl Actions {
             let found = format!("min_distance is {}", options.min_distance);
             return Err(("options.min_distance", found, "write a number from 0 to 1"));
         }
+        if !(0.0..=1.0).contains(&options.max_cosine) {
+            let found = format!("max_cosine is {}", options.max_cosine);
+            return Err(("options.max_cosine", found, "write a number from 0 to 1"));
+        }
         Ok(())
     }
 }
@@ -169,6 +196,19 @@ pub(super) fn distance(a: &[u32], b: &[u32]) -> f32 {
     row[b.len()] as f32 / a.len().max(b.len()).max(1) as f32
 }
 
+/// Cosine of the angle between two vectors; 0 where one has no length.
+pub(super) fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        let products = a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y));
+        products.sum()
+    };
+    let length = (dot(a, a) * dot(b, b)).sqrt();
+    match length > 0.0 {
+        true => dot(a, b) / length,
+        false => 0.0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +225,15 @@ mod tests {
         assert_eq!(of("", "ab"), 1.0);
         assert_eq!(of("ab", "ba"), 1.0);
         assert_eq!(of("", ""), 0.0);
+    }
+
+    #[test]
+    fn cosines_by_hand() {
+        assert_eq!(cosine(&[3.0, 4.0], &[3.0, 4.0]), 1.0);
+        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), 0.0);
+        assert!((cosine(&[1.0, 2.0], &[2.0, 1.0]) - 0.8).abs() < 1e-12);
+        assert_eq!(cosine(&[1.0, 0.0], &[-2.0, 0.0]), -1.0);
+        assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
     }
 
     #[test]

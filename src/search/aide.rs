@@ -1,10 +1,11 @@
-//! Other checkpoints that help a search: a player of rollouts, and reward models. They share the
+//! Other checkpoints that help a search: a player of rollouts, reward models and rubrics. They share the
 //! policy's tokenizer and are charged by their size: a token of theirs costs its share of parameters.
 
 use super::decode::Policy;
 use super::driver::Driver;
 use super::params::Params;
 use super::rollout::Played;
+use super::rubric::{Asked, opinion};
 use super::{Error, Ledger};
 use crate::engine::{self, Choose, Engine, Finish, Params as EngineParams, Request, Session, Slot};
 use crate::model::{Checkpoint, Tokenizer};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 /// A running checkpoint beside the policy.
 pub struct Aide {
     engine: Engine,
+    pub(super) tokenizer: Arc<Tokenizer>,
     /// Forward operations of a token, in those of a token of the policy.
     cost: f64,
 }
@@ -59,8 +61,12 @@ impl Policy {
                 Engine::start(checkpoint.policy, checkpoint.value, EngineParams::default())?;
             let nets = engine.handle().nets() as f64;
             let cost = nets * own / self.engine.parameters() as f64;
-            let aide = Arc::new(Aide { engine, cost });
-            policy.aides.insert(path, aide);
+            let aide = Aide {
+                engine,
+                tokenizer: Arc::new(checkpoint.tokenizer),
+                cost,
+            };
+            policy.aides.insert(path, Arc::new(aide));
         }
         Ok(policy)
     }
@@ -82,44 +88,61 @@ pub(super) struct Aided {
     cost: f64,
 }
 
-/// The helpers of one question, by path.
-pub(super) type Helpers = BTreeMap<String, Helper>;
+/// The helpers of one question.
+#[derive(Default)]
+pub(super) struct Helpers {
+    /// Those that go on from its prompt, by path.
+    readers: BTreeMap<String, Helper>,
+    /// Those that answer a rubric, by its place among the judges.
+    pub rubrics: BTreeMap<usize, (Helper, Asked)>,
+}
+
+/// Sessions with checkpoints, by path, and what a token of each costs.
+type Sessions = BTreeMap<String, (Arc<Session>, f64)>;
 
 impl Policy {
-    /// Lets the checkpoints that `params` names read the prompt, and charges it.
+    /// Lets the checkpoints that `params` names read the prompt, and every judge the beginning of its
+    /// rubric, in `own` where that is the policy; and charges it.
     pub(super) async fn helpers(
         &self,
         params: &Params,
         prompt: &[u32],
+        asked: Vec<Asked>,
+        own: Option<Session>,
         ledger: &mut Ledger,
     ) -> Result<Helpers, Error> {
-        let mut helpers = Helpers::new();
-        for (path, _) in params.aides() {
+        let texts = params.leaves.max(1) * (params.max_new_tokens + 1);
+        let mut needed = BTreeMap::new();
+        for (path, _) in params.readers() {
+            needed.insert(path, prompt.len() + texts);
+        }
+        for rubric in asked.iter().filter(|rubric| !rubric.path.is_empty()) {
+            *needed.entry(rubric.path.clone()).or_insert(0) += rubric.slots(params);
+        }
+        // One session a checkpoint: whoever held a first one and waited for a second could wait for ever.
+        let mut sessions = BTreeMap::new();
+        for (path, slots) in needed {
             let Some(aide) = self.aides.get(&path) else {
                 let reason = "it was not opened beside the policy".into();
                 return Err(Error::Aide { path, reason });
             };
-            let texts = params.leaves.max(1) * (params.max_new_tokens + 1);
-            let session = aide.engine.handle().session(prompt.len() + texts).await?;
-            let (&last, before) = prompt.split_last().ok_or(engine::Error::Empty)?;
-            let mut slots = Vec::new();
-            if !before.is_empty() {
-                let request = Request {
-                    context: Vec::new(),
-                    tokens: before.to_vec(),
-                    top_k: 1,
-                    generate: None,
-                };
-                slots = session.run(request).await?.slots;
-                ledger.prefill(scaled(slots.len(), aide.cost), 1);
+            let session = aide.engine.handle().session(slots).await?;
+            sessions.insert(path, (Arc::new(session), aide.cost));
+        }
+        if let Some(own) = own {
+            let cost = self.engine.nets() as f64;
+            sessions.insert(String::new(), (Arc::new(own), cost));
+        }
+        let mut helpers = Helpers::default();
+        for (path, _) in params.readers() {
+            if !helpers.readers.contains_key(&path) {
+                let helper = Helper::after(&sessions, &path, prompt, ledger).await?;
+                helpers.readers.insert(path, helper);
             }
-            let helper = Helper {
-                session: Arc::new(session),
-                prompt: slots,
-                last,
-                cost: aide.cost,
-            };
-            helpers.insert(path, helper);
+        }
+        for rubric in asked {
+            let helper = Helper::after(&sessions, &rubric.path, &rubric.before, ledger).await?;
+            helpers.rubrics.insert(rubric.place, (helper, rubric));
         }
         Ok(helpers)
     }
@@ -131,8 +154,37 @@ fn scaled(tokens: usize, cost: f64) -> usize {
 }
 
 impl Helper {
+    /// Lets the checkpoint at `path` read `prompt`, and charges it.
+    async fn after(
+        sessions: &Sessions,
+        path: &str,
+        prompt: &[u32],
+        ledger: &mut Ledger,
+    ) -> Result<Helper, Error> {
+        let Some((session, cost)) = sessions.get(path) else {
+            unreachable!("a helper without a session");
+        };
+        let (&last, before) = prompt.split_last().ok_or(engine::Error::Empty)?;
+        let mut slots = Vec::new();
+        if !before.is_empty() {
+            let request = Request {
+                tokens: before.to_vec(),
+                top_k: 1,
+                ..Request::default()
+            };
+            slots = session.run(request).await?.slots;
+            ledger.prefill(scaled(slots.len(), *cost), 1);
+        }
+        Ok(Helper {
+            session: session.clone(),
+            prompt: slots,
+            last,
+            cost: *cost,
+        })
+    }
+
     /// Reads `text` after the prompt, and what the request says beyond that.
-    fn job(&self, text: &[u32], request: Request) -> Aided {
+    pub fn job(&self, text: &[u32], request: Request) -> Aided {
         let mut tokens = vec![self.last];
         tokens.extend(text);
         Aided {
@@ -153,7 +205,10 @@ impl Aided {
         self.session.release(&reply.slots);
         Ok(Played {
             finished: reply.finish == Finish::Stop,
-            opinion: reply.last().value,
+            opinion: match reply.compared {
+                Some(answers) => opinion(answers),
+                None => reply.last().value,
+            },
             forwarded: scaled(reply.slots.len(), self.cost),
             tokens: reply.generated,
             ..Played::default()
@@ -164,7 +219,7 @@ impl Aided {
 impl Driver<'_> {
     /// The player's turn at `from`, where the search has one.
     pub(super) fn aided_rollout(&self, from: NodeId, choose: Choose, left: usize) -> Option<Aided> {
-        let player = self.helpers.get(&self.params.player)?;
+        let player = self.helpers.readers.get(&self.params.player)?;
         let request = self
             .policy
             .continuation(Vec::new(), Vec::new(), choose, left, None);
@@ -173,6 +228,16 @@ impl Driver<'_> {
 
     /// The reward model in `path`, asked about the text up to `node`, its stop token left out.
     pub(super) fn reward(&self, node: NodeId, path: &str) -> Option<Aided> {
+        let request = Request {
+            top_k: 1,
+            ..Request::default()
+        };
+        let text = self.unstopped(node);
+        Some(self.helpers.readers.get(path)?.job(&text, request))
+    }
+
+    /// The text up to `node` without its stop token.
+    pub(super) fn unstopped(&self, node: NodeId) -> Vec<u32> {
         let mut text = self.solution(node, &[]);
         if text
             .last()
@@ -180,12 +245,6 @@ impl Driver<'_> {
         {
             text.pop();
         }
-        let request = Request {
-            context: Vec::new(),
-            tokens: Vec::new(),
-            top_k: 1,
-            generate: None,
-        };
-        Some(self.helpers.get(path)?.job(&text, request))
+        text
     }
 }

@@ -129,6 +129,7 @@ impl Policy {
                         tokens: vec![token],
                         top_k: params.top_k.max(1),
                         generate: None,
+                        ..Request::default()
                     };
                     let (session, index) = (session.clone(), next.len());
                     tasks.spawn(async move { (index, session.run(request).await) });

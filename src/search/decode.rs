@@ -3,11 +3,13 @@
 use super::Error;
 use super::aide::Aides;
 use super::ledger::Ledger;
+use super::rubric::Rubric;
 use crate::engine::{
     Choose, EngineHandle, Finish, Generate, Output, Reply, Request, Session, Slot,
 };
 use crate::model::Tokenizer;
 use crate::tree::{self, Expansion};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The policy as searches use it: an engine and the tokens that end a text.
@@ -17,8 +19,13 @@ pub struct Policy {
     pub stop: Arc<[u32]>,
     /// For rules that look at text.
     pub spell: Spell,
+    pub tokenizer: Arc<Tokenizer>,
     /// Other checkpoints that searches may ask.
     pub aides: Aides,
+    /// Rubrics of the search at hand, by their place among its judges.
+    pub rubrics: BTreeMap<usize, Arc<Rubric>>,
+    /// The question at hand, for those.
+    pub question: Option<Arc<str>>,
 }
 
 /// The text of some tokens.
@@ -45,7 +52,10 @@ impl Policy {
             engine,
             stop: tokenizer.stop_tokens().into(),
             spell: Arc::new(move |tokens| own.decode(tokens)),
+            tokenizer: tokenizer.clone(),
             aides: Aides::new(),
+            rubrics: BTreeMap::new(),
+            question: None,
         }
     }
 
@@ -63,6 +73,7 @@ impl Policy {
                 tokens: prompt.to_vec(),
                 top_k,
                 generate: None,
+                ..Request::default()
             })
             .await?;
         ledger.prefill(prompt.len(), self.engine.nets());
@@ -90,6 +101,7 @@ impl Policy {
                 until: None,
                 record: record.is_some(),
             }),
+            ..Request::default()
         }
     }
 }

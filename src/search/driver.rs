@@ -38,7 +38,7 @@ pub(super) struct Driver<'a> {
     pub memo_hits: u32,
     /// Other checkpoints at work on the question.
     pub helpers: Helpers,
-    /// What reward models, by their place among the judges, said of nodes.
+    /// What reward models and rubrics, by their place among the judges, said of nodes.
     pub opinions: HashMap<(NodeId, usize), f32>,
 }
 
@@ -50,7 +50,7 @@ enum Work {
     Rollout { node: NodeId, from: NodeId },
     /// Draw the options of `node`.
     Open { node: NodeId },
-    /// Ask the reward model at this place among the judges about `node`.
+    /// Ask the reward model or the rubric at this place among the judges about `node`.
     Reward { node: NodeId, judge: usize },
 }
 
@@ -244,6 +244,7 @@ impl Driver<'_> {
                 tokens: start.tokens,
                 top_k: self.params.top_k,
                 generate: None,
+                ..Request::default()
             }),
             end: parent,
             lead: start.lead,

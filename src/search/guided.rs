@@ -11,7 +11,6 @@ use super::{Error, Ledger};
 use crate::tree::{self, Child, NodeId, Pick, Stage, Tree};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// What the simulations are spent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,10 +59,18 @@ pub struct Params {
     /// Standard deviations of an ensemble's values (`learn.heads`) that every value is lowered by; 0
     /// searches by the mean. Default 0.
     pub pessimism: f32,
-    /// Who judges a leaf, each with its share: `[{ kind = "value", weight = 1.0 }, { kind = "rollout" }, {
-    /// kind = "confidence" }, { kind = "reward", path = "DIR" }]`: the value net; its opinion of the text that a
-    /// rollout ends in, -1 where that was cut; how sure the policy was of the tokens up to the rollout's end
-    /// (Marco-o1); the value net of another checkpoint. Empty: the value net alone. Default empty.
+    /// Who judges a leaf, each with its share: `[{ kind = "value", weight = 1.0 }, { kind = "rollout" }, { kind
+    /// = "confidence" }, { kind = "reward", path = "DIR" }, { kind = "rubric" }]`: the value net; its opinion
+    /// of the text that a rollout ends in, -1 where that was cut; how sure the policy was of the tokens up to
+    /// the rollout's end (Marco-o1); the value net of another checkpoint; a language model asked whether the
+    /// solution is right so far. The last is `{ kind = "rubric" }`, whose further keys are `prompt`, by default
+    /// `"Here are a question and a solution to it, which may break off before its end.\n\nQuestion:\n{{
+    /// question }}\n\nSolution:\n{{ solution }}\n\nIs the solution right so far? Answer Yes or No."`, `yes =
+    /// "Yes"`, `no = "No"` and `path`, empty for the policy itself (Zheng et al. 2023). A rubric's opinion is
+    /// `2 p - 1` with `p = P(yes) / (P(yes) + P(no))` for the first tokens of `yes` and `no` after the prompt
+    /// (Zhang et al. 2024), which goes through the model's chat template where it has one. The solution is put
+    /// in as the tokens it was written in, so `{{ solution }}` stands once and as it is; the prompt is charged
+    /// once a question, what follows for each leaf. Empty: the value net alone. Default empty.
     pub judges: Vec<Judge>,
     /// How a leaf is played out for judges that look at a finished text: `{ kind = "greedy" }` or `{ kind
     /// = "sampled", temperature = 1.0 }`. Default greedy.
@@ -171,12 +178,15 @@ impl Policy {
     ) -> Result<Guided, Error> {
         let search = params.tree_search();
         let slots = search.reserved_slots(prompt.len());
-        let session = Arc::new(self.engine.session(slots).await?);
+        let asked = self.asked(&search, self.question.as_deref())?;
+        let (session, own) = self.sessions(slots, &asked, &search).await?;
         let mut ledger = Ledger::default();
         let reply = self
             .prefill(&session, prompt, params.top_k, &mut ledger)
             .await?;
-        let helpers = self.helpers(&search, prompt, &mut ledger).await?;
+        let helpers = self
+            .helpers(&search, prompt, asked, own, &mut ledger)
+            .await?;
         let mut driver = Driver {
             tree: Tree::new(
                 search.tree(params.max_new_tokens, seed),

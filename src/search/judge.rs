@@ -3,6 +3,7 @@
 use super::Error;
 use super::driver::Driver;
 use super::rollout::{Play, Played};
+use super::rubric::{RUBRIC, check_prompt};
 use crate::tree::{NodeId, mix};
 use serde::{Deserialize, Serialize};
 
@@ -43,10 +44,47 @@ pub enum Judge {
         #[serde(default = "one")]
         weight: f32,
     },
+    /// A language model asked whether the text up to the leaf is right, as in "Judging LLM-as-a-judge"
+    /// (Zheng et al. 2023): `{ kind = "rubric", prompt = "... {{ question }} ... {{ solution }} ...", yes =
+    /// "Yes", no = "No" }`. Its opinion is `2 p - 1` with `p = P(yes) / (P(yes) + P(no))` ("Generative
+    /// Verifiers", Zhang et al. 2024), the probabilities being those of the first tokens of `yes` and `no`
+    /// after the prompt. It is a process reward model, and where options are whole solutions one of
+    /// outcomes. What comes before the solution is read once a question, the rest anew for each leaf;
+    /// tokens of another checkpoint cost their share of the policy's parameters.
+    Rubric {
+        /// What is asked, in Jinja, through the checkpoint's chat template where it has one: `question` is
+        /// the question, `solution` the text so far, which the prompt holds once. Default [`RUBRIC`].
+        #[serde(default = "rubric")]
+        prompt: String,
+        /// An answer that approves; its first token counts.
+        #[serde(default = "yes")]
+        yes: String,
+        /// An answer that disapproves.
+        #[serde(default = "no")]
+        no: String,
+        /// Directory of the checkpoint that is asked, with the policy's tokenizer; empty: the policy itself.
+        #[serde(default)]
+        path: String,
+        /// Share against the other judges.
+        #[serde(default = "one")]
+        weight: f32,
+    },
 }
 
 fn one() -> f32 {
     1.0
+}
+
+fn rubric() -> String {
+    RUBRIC.into()
+}
+
+fn yes() -> String {
+    "Yes".into()
+}
+
+fn no() -> String {
+    "No".into()
 }
 
 impl Judge {
@@ -56,16 +94,30 @@ impl Judge {
             Judge::Value { weight }
             | Judge::Rollout { weight }
             | Judge::Confidence { weight }
-            | Judge::Reward { weight, .. } => weight,
+            | Judge::Reward { weight, .. }
+            | Judge::Rubric { weight, .. } => weight,
         }
     }
 
-    /// The checkpoint that it asks.
+    /// The checkpoint whose value net it asks.
     pub(super) fn path(&self) -> Option<&String> {
         match self {
             Judge::Reward { path, weight } if *weight > 0.0 => Some(path),
             _ => None,
         }
+    }
+
+    /// The checkpoint that it asks in words; empty for the policy.
+    pub(super) fn rubric(&self) -> Option<&String> {
+        match self {
+            Judge::Rubric { path, weight, .. } if *weight > 0.0 => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Whether a model has to read the text for it.
+    fn reads(&self) -> bool {
+        self.path().is_some() || self.rubric().is_some()
     }
 
     /// Whether it looks at a finished text.
@@ -83,14 +135,36 @@ impl Judge {
 /// Checks a list of judges; an empty one stands for value and rollout mixed by lambda.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn check_judges(judges: &[Judge]) -> Result<(), String> {
+/// What is wrong with it, and what to write.
+pub fn check_judges(judges: &[Judge]) -> Result<(), (String, &'static str)> {
     let weights = judges.iter().map(|judge| judge.weight());
+    let help = "write weights of at least 0, one above 0";
     if weights.clone().any(|w| !(0.0..=f32::MAX).contains(&w)) {
-        return Err("a weight of a judge is not a number of at least 0".into());
+        let found = "a weight of a judge is not a number of at least 0";
+        return Err((found.into(), help));
     }
     if !judges.is_empty() && weights.sum::<f32>() <= 0.0 {
-        return Err("no judge has a weight above 0".into());
+        return Err(("no judge has a weight above 0".into(), help));
+    }
+    for (place, judge) in judges.iter().enumerate() {
+        let Judge::Rubric {
+            prompt, yes, no, ..
+        } = judge
+        else {
+            continue;
+        };
+        if let Err(reason) = check_prompt(prompt) {
+            let help = "write a Jinja text with {{ question }} and {{ solution }} in it";
+            return Err((
+                format!("the prompt of judge {place}, counted from 0: {reason}"),
+                help,
+            ));
+        }
+        if yes.is_empty() || no.is_empty() || yes == no {
+            let found =
+                format!("judge {place}, counted from 0, says {yes:?} for yes, {no:?} for no");
+            return Err((found, "write two words that begin differently"));
+        }
     }
     Ok(())
 }
@@ -127,7 +201,9 @@ impl Driver<'_> {
                 Judge::Rollout { .. } => outcome,
                 Judge::Confidence { .. } => self.confidence(node, played),
                 // `silent` saw to it that it was asked.
-                Judge::Reward { .. } => self.opinions.get(&(node, place)).copied().unwrap_or(0.0),
+                Judge::Reward { .. } | Judge::Rubric { .. } => {
+                    self.opinions.get(&(node, place)).copied().unwrap_or(0.0)
+                }
             };
             sum += judge.weight() * opinion;
             weights += judge.weight();
@@ -135,21 +211,24 @@ impl Driver<'_> {
         sum / weights
     }
 
-    /// The place of a reward model that was not asked about `node` yet.
+    /// The place of a reward model or a rubric that was not asked about `node` yet.
     pub(super) fn silent(&self, node: NodeId) -> Option<usize> {
         let asked = |place: usize| self.opinions.contains_key(&(node, place));
         let judges = self.params.judges.iter().enumerate();
-        let mut open = judges.filter(|(place, judge)| judge.path().is_some() && !asked(*place));
+        let mut open = judges.filter(|(place, judge)| judge.reads() && !asked(*place));
         open.next().map(|(place, _)| place)
     }
 
-    /// The question to a reward model.
+    /// The question to a reward model or a rubric.
     pub(super) fn ask(&self, node: NodeId, judge: usize) -> Play {
-        let path = self.params.judges[judge].path().map_or("", String::as_str);
-        match self.reward(node, path) {
+        let aided = match self.params.judges[judge].path() {
+            Some(path) => self.reward(node, path),
+            None => self.rubric(node, judge),
+        };
+        match aided {
             Some(aided) => Play::Aided(aided),
-            // `Policy::helpers` has opened every path.
-            None => unreachable!("a reward model that was not opened"),
+            // `Policy::helpers` has opened all of them.
+            None => unreachable!("a judge that was not opened"),
         }
     }
 

@@ -16,8 +16,8 @@ pub struct Ledger {
     pub expansion: u64,
     /// Tokens decoded, greedily or sampled.
     pub rollout: u64,
-    /// Tokens put through a value net that has a trunk of its own. A head on the
-    /// policy's trunk costs no forward token.
+    /// Tokens put through a value net that has a trunk of its own, or read by a
+    /// judge. A head on the policy's trunk costs no forward token.
     pub value: u64,
 }
 
@@ -40,7 +40,7 @@ impl Ledger {
         self.value += tokens as u64 * (nets - 1);
     }
 
-    /// Charges `tokens` read by a reward model.
+    /// Charges `tokens` read by a reward model or a rubric.
     pub(super) fn reward(&mut self, tokens: usize) {
         self.value += tokens as u64;
     }

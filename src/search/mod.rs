@@ -18,6 +18,7 @@ mod pressure;
 mod random;
 mod redraw;
 mod rollout;
+mod rubric;
 mod sample;
 mod train_tree;
 
@@ -34,6 +35,7 @@ pub use ledger::Ledger;
 pub use params::{Noise, Params, PlayoutCap, RandomRoot, Rollout, Stop};
 pub use random::{seed_of, stream};
 pub use redraw::Params as RedrawParams;
+pub use rubric::{RUBRIC, Rubric};
 pub use sample::{Drawn, Params as SampleParams, Traced, sample, trace};
 pub use train_tree::{Searched, search_problem};
 
@@ -48,4 +50,6 @@ pub enum Error {
     Join(#[from] tokio::task::JoinError),
     #[error("{path}: this checkpoint cannot help a search: {reason}")]
     Aide { path: String, reason: String },
+    #[error("the rubric that is judge {place}, counted from 0, cannot be asked: {reason}")]
+    Rubric { place: usize, reason: String },
 }

@@ -1,6 +1,6 @@
 //! Drawing the options of a boundary.
 
-use super::actions::{Prior, distance};
+use super::actions::{Options, Prior, cosine, distance};
 use super::decode::{expansion, tree_slot};
 use super::driver::Driver;
 use super::pressure::Job;
@@ -18,6 +18,9 @@ pub(super) struct Draws {
     /// Tokens of the rest of that text, which are forwarded before anything else.
     missing: Vec<u32>,
     options: Vec<Pending>,
+    /// Where options are embedded, how many tokens of the text lie before them, and how many tokens may be
+    /// forwarded again.
+    embeds: Option<(usize, usize)>,
 }
 
 struct Pending {
@@ -39,6 +42,8 @@ pub(super) struct Drawn {
     states: Vec<(Output, Slot)>,
     /// Of the tokens that the engine chose, the last ones of `tokens`.
     log_probs: Vec<f32>,
+    /// Mean of the final hidden states of `tokens`; empty where options are not embedded.
+    embedding: Vec<f32>,
 }
 
 impl Draws {
@@ -49,6 +54,7 @@ impl Draws {
             .iter()
             .filter_map(|option| option.request.as_ref());
         self.missing.len()
+            + self.embeds.map_or(0, |(_, again)| again)
             + requests
                 .map(|(_, request)| most_slots(request))
                 .sum::<usize>()
@@ -63,6 +69,7 @@ impl Draws {
                 tokens: self.missing,
                 top_k: 1,
                 generate: None,
+                ..Request::default()
             };
             played.lead = session.run(request).await?.slots;
             played.forwarded = played.lead.len();
@@ -75,12 +82,32 @@ impl Draws {
                 context: context[..after].to_vec(),
                 ..request
             });
+            let before = self
+                .embeds
+                .map(|(boundary, _)| context[..boundary].to_vec());
             tasks.spawn(async move {
                 let reply = match request {
                     Some(request) => Some(session.run(request).await?),
                     None => None,
                 };
-                Ok((index, option.known, option.skip, reply))
+                let embedded = reply.as_ref().is_some_and(|reply| !reply.mean.is_empty());
+                let again = match before {
+                    Some(context) if !embedded => {
+                        let written = reply
+                            .as_ref()
+                            .map_or(&[][..], |reply| reply.generated.as_slice());
+                        let request = Request {
+                            context,
+                            tokens: [option.known.as_slice(), written].concat(),
+                            top_k: 1,
+                            mean_from: Some(0),
+                            ..Request::default()
+                        };
+                        Some(session.run(request).await?)
+                    }
+                    _ => None,
+                };
+                Ok((index, option.known, option.skip, reply, again))
             });
         }
         let mut done = Vec::new();
@@ -88,12 +115,23 @@ impl Draws {
             done.push(result.map_err(|_| Error::Stopped)??);
         }
         done.sort_by_key(|option| option.0);
-        for (_, mut tokens, skip, reply) in done {
+        for (_, mut tokens, skip, reply, again) in done {
             let recorded = tokens.len().saturating_sub(1);
             let (mut states, mut log_probs) = (Vec::new(), Vec::new());
-            if let Some(reply) = reply {
+            let mut embedding = Vec::new();
+            if let Some(again) = again {
+                played.forwarded += again.slots.len();
+                played.spare.extend(again.slots);
+                embedding = again.mean;
+            }
+            if let Some(mut reply) = reply {
                 played.forwarded += reply.slots.len();
                 played.spare.extend(&reply.slots[..skip]);
+                if !reply.mean.is_empty() {
+                    // The last token was forwarded for the mean alone.
+                    played.spare.extend(reply.slots.pop());
+                    embedding = reply.mean;
+                }
                 states = reply.outputs.into_iter().zip(reply.slots).collect();
                 states.drain(..skip);
                 tokens.extend(&reply.generated);
@@ -104,6 +142,7 @@ impl Draws {
                 recorded,
                 states,
                 log_probs,
+                embedding,
             });
         }
         Ok(played)
@@ -130,7 +169,9 @@ impl Driver<'_> {
         let left = (self.tree.params().max_depth - self.tree.depth(node)) as usize;
         let limit = actions.limit(left);
         let options = actions.options().cloned().unwrap_or_default();
-        let count = options.count.min(self.affordable(limit + 1));
+        let count = options
+            .count
+            .min(self.affordable(limit + 1, options.again(limit)));
         let mut pending = Vec::with_capacity(count);
         let mut end = node;
         if options.greedy {
@@ -148,7 +189,8 @@ impl Driver<'_> {
                 top_p: 1.0,
                 seed: seed_of(seed, &[index as u64]),
             };
-            let request = self.option(last, choose, limit, Vec::new());
+            let mut request = self.option(last, choose, limit, Vec::new());
+            request.mean_from = options.embeds().then_some(1);
             pending.push(Pending {
                 known: Vec::new(),
                 // A draw needs all logits behind its last token, which is forwarded anew.
@@ -162,6 +204,9 @@ impl Driver<'_> {
                 context: start.context,
                 missing: start.tokens,
                 options: pending,
+                embeds: options
+                    .embeds()
+                    .then(|| (self.length(node), options.again(limit))),
             }),
             end,
             lead: start.lead,
@@ -173,12 +218,13 @@ impl Driver<'_> {
         self.root.len() + self.tree.tokens(node).len()
     }
 
-    /// How many options of `tokens` the budget still pays for, at least one.
-    fn affordable(&self, tokens: usize) -> usize {
-        let each = tokens as u64 * self.policy.engine.nets();
+    /// How many options of `tokens` the budget still pays for, and `once` more; at least one.
+    fn affordable(&self, tokens: usize, once: usize) -> usize {
+        let [each, once] = [tokens, once].map(|n| n as u64 * self.policy.engine.nets());
+        let left = |limit: u64| limit.saturating_sub(self.ledger.total() + once);
         match self.params.stop.forward_tokens {
             0 => usize::MAX,
-            limit => (limit.saturating_sub(self.ledger.total()) / each).max(1) as usize,
+            limit => (left(limit) / each).max(1) as usize,
         }
     }
 
@@ -201,7 +247,10 @@ impl Driver<'_> {
                 Some(child) => at = child,
                 None => {
                     let left = limit - known.len();
-                    let request = self.option(first.token, Choose::Greedy, left, known.clone());
+                    let mut request = self.option(first.token, Choose::Greedy, left, known.clone());
+                    // Of recorded tokens there is no state left: they are embedded in a pass of their own.
+                    let fresh = known.len() == 1 && self.embeds();
+                    request.mean_from = fresh.then_some(0);
                     let greedy = Pending {
                         known,
                         request: Some((self.length(at), request)),
@@ -217,6 +266,11 @@ impl Driver<'_> {
             skip: 0,
         };
         (recorded, node)
+    }
+
+    fn embeds(&self) -> bool {
+        let options = self.params.actions.options();
+        options.is_some_and(Options::embeds)
     }
 
     /// Lets the policy write an option that begins with `known` after `last`.
@@ -237,16 +291,7 @@ impl Driver<'_> {
     /// Enters drawn options into the tree; slots that it did not take.
     pub(super) fn enter(&mut self, node: NodeId, drawn: Vec<Drawn>) -> Vec<Slot> {
         let options = self.params.actions.options().cloned().unwrap_or_default();
-        let mut spare = Vec::new();
-        let mut kept: Vec<Drawn> = Vec::new();
-        for option in drawn {
-            let near =
-                |other: &Drawn| distance(&option.tokens, &other.tokens) < options.min_distance;
-            match kept.iter().any(near) {
-                true => spare.extend(option.states.into_iter().map(|state| state.1)),
-                false => kept.push(option),
-            }
-        }
+        let (kept, mut spare) = apart(drawn, &options);
         let kept: Vec<Vec<ActionStep>> = kept
             .into_iter()
             .map(|option| self.steps(node, option))
@@ -295,7 +340,69 @@ impl Driver<'_> {
     }
 }
 
+/// The options that are far enough from earlier ones, and the slots of the others.
+fn apart(drawn: Vec<Drawn>, options: &Options) -> (Vec<Drawn>, Vec<Slot>) {
+    let (mut kept, mut spare): (Vec<Drawn>, _) = (Vec::new(), Vec::new());
+    for option in drawn {
+        let near = |other: &Drawn| {
+            let alike = || cosine(&option.embedding, &other.embedding);
+            distance(&option.tokens, &other.tokens) < options.min_distance
+                || (options.embeds() && alike() > f64::from(options.max_cosine))
+        };
+        match kept.iter().any(near) {
+            true => spare.extend(option.states.into_iter().map(|state| state.1)),
+            false => kept.push(option),
+        }
+    }
+    (kept, spare)
+}
+
 fn mean_log_prob(steps: &[ActionStep]) -> f64 {
     let sum: f64 = steps.iter().map(|step| f64::from(step.log_prob)).sum();
     sum / steps.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_too_alike_give_their_slots_back() {
+        let drawn = |token: u32, embedding: [f32; 2]| Drawn {
+            tokens: vec![token, 9],
+            recorded: 0,
+            states: vec![(Output::default(), Slot(token))],
+            log_probs: vec![-1.0; 2],
+            embedding: embedding.to_vec(),
+        };
+        let all = || {
+            vec![
+                drawn(1, [3.0, 0.0]),
+                drawn(2, [0.0, 0.5]),
+                drawn(3, [3.0, 0.0]),
+                drawn(4, [2.0, 2.0]),
+                drawn(5, [-1.0, 0.0]),
+                drawn(6, [2.0, 1.0]),
+            ]
+        };
+        let kept = |options: Options| {
+            let (kept, spare) = apart(all(), &options);
+            let kept: Vec<u32> = kept.iter().map(|option| option.tokens[0]).collect();
+            (kept, spare.iter().map(|slot| slot.0).collect::<Vec<_>>())
+        };
+        let cosine = |max_cosine| Options {
+            max_cosine,
+            ..Options::default()
+        };
+        assert_eq!(kept(cosine(1.0)), (vec![1, 2, 3, 4, 5, 6], vec![]));
+        // The third is the first; the sixth is at 0.89 to the first and at 0.95 to the fourth.
+        assert_eq!(kept(cosine(0.99)), (vec![1, 2, 4, 5, 6], vec![3]));
+        assert_eq!(kept(cosine(0.9)), (vec![1, 2, 4, 5], vec![3, 6]));
+        assert_eq!(kept(cosine(0.7)), (vec![1, 2, 5], vec![3, 4, 6]));
+        let both = Options {
+            min_distance: 0.6,
+            ..cosine(0.99)
+        };
+        assert_eq!(kept(both), (vec![1], vec![2, 3, 4, 5, 6]));
+    }
 }

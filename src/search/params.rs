@@ -45,10 +45,18 @@ pub struct Params {
     /// the same tokenizer. Its tokens cost their share of the policy's parameters, and its texts are not
     /// kept in the tree. Empty: the policy plays. Default empty.
     pub player: String,
-    /// Who judges a leaf, each with its share: `[{ kind = "value", weight = 1.0 }, { kind = "rollout" }, {
-    /// kind = "confidence" }, { kind = "reward", path = "DIR" }]`: the value net; the grade of a rollout; how
-    /// sure the policy was of the tokens up to the rollout's end (Marco-o1); the value net of another
-    /// checkpoint. Empty: value and rollout, mixed by `tree.lambda`. Default empty.
+    /// Who judges a leaf, each with its share: `[{ kind = "value", weight = 1.0 }, { kind = "rollout" }, { kind
+    /// = "confidence" }, { kind = "reward", path = "DIR" }, { kind = "rubric" }]`: the value net; the grade of
+    /// a rollout; how sure the policy was of the tokens up to the rollout's end (Marco-o1); the value net of
+    /// another checkpoint; a language model asked whether the solution is right so far. The last is `{ kind =
+    /// "rubric" }`, whose further keys are `prompt`, by default `"Here are a question and a solution to it,
+    /// which may break off before its end.\n\nQuestion:\n{{ question }}\n\nSolution:\n{{ solution }}\n\nIs the
+    /// solution right so far? Answer Yes or No."`, `yes = "Yes"`, `no = "No"` and `path`, empty for the policy
+    /// itself (Zheng et al. 2023). A rubric's opinion is `2 p - 1` with `p = P(yes) / (P(yes) + P(no))` for the
+    /// first tokens of `yes` and `no` after the prompt (Zhang et al. 2024), which goes through the model's chat
+    /// template where it has one. The solution is put in as the tokens it was written in, so `{{ solution }}`
+    /// stands once and as it is; the prompt is charged once a question, what follows for each leaf. Empty:
+    /// value and rollout, mixed by `tree.lambda`. Default empty.
     pub judges: Vec<Judge>,
     /// When a tree ends before its simulations are used up.
     pub stop: Stop,
@@ -264,14 +272,31 @@ impl Params {
         }
     }
 
-    /// Paths of the checkpoints that help this search, each with whether it judges.
+    /// Paths of the checkpoints that help this search, each with whether it judges by its value net.
     pub(crate) fn aides(&self) -> Vec<(String, bool)> {
+        let rubrics = self.judges.iter().filter_map(Judge::rubric);
+        let rubrics = rubrics.filter(|path| !path.is_empty());
+        let mut aides = self.readers();
+        aides.extend(rubrics.map(|path| (path.clone(), false)));
+        aides
+    }
+
+    /// Those of them that go on from the prompt, reward models first.
+    pub(super) fn readers(&self) -> Vec<(String, bool)> {
         let rewards = self.judges.iter().filter_map(Judge::path);
         let player = Some(&self.player).filter(|path| !path.is_empty());
         let rewards = rewards.map(|path| (path.clone(), true));
         rewards
             .chain(player.map(|path| (path.clone(), false)))
             .collect()
+    }
+
+    /// Places of the rubrics among the judges.
+    pub(super) fn rubrics(&self) -> impl Iterator<Item = usize> {
+        let judges = self.judges.iter().enumerate();
+        judges
+            .filter(|(_, judge)| judge.rubric().is_some())
+            .map(|(place, _)| place)
     }
 
     /// Whether rollouts grow the tree, so that none is repeated.

@@ -113,6 +113,7 @@ impl Driver<'_> {
             tokens: start.tokens,
             top_k: 1,
             generate: None,
+            ..Request::default()
         });
         let (end, lead) = (node, start.lead);
         self.forward_one(Job { play, end, lead }).await?;

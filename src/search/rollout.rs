@@ -40,7 +40,7 @@ pub(super) struct Played {
     pub log_probs: Vec<f32>,
     /// The options of a boundary, of which each has tokens and states of its own.
     pub options: Vec<Drawn>,
-    /// What another checkpoint's value net thinks.
+    /// What another checkpoint's value net, or a rubric's reader, thinks.
     pub opinion: f32,
     /// Slots that no state stands for.
     pub spare: Vec<Slot>,
@@ -97,8 +97,9 @@ impl Play {
 /// Slots that `request` takes at most.
 pub(super) fn most_slots(request: &Request) -> usize {
     let generate = request.generate.as_ref();
-    // Nothing needs the last token forwarded.
-    let new = generate.map_or(0, |g| g.max_new_tokens.saturating_sub(1));
+    // Only a mean needs the last token forwarded.
+    let last = usize::from(request.mean_from.is_none());
+    let new = generate.map_or(0, |g| g.max_new_tokens.saturating_sub(last));
     request.tokens.len() + new
 }
 
@@ -220,6 +221,7 @@ impl Beam {
                 },
                 top_k: self.width,
                 generate: None,
+                ..Request::default()
             };
             let session = session.clone();
             tasks.spawn(async move { (index, hypothesis, session.run(request).await) });

@@ -69,6 +69,7 @@ impl Policy {
                     until: None,
                     record: false,
                 }),
+                ..Request::default()
             })
             .await?;
         let mut ledger = Ledger::default();

@@ -14,7 +14,6 @@ use crate::tree::{NodeId, Stage, Tree};
 use rand::RngExt;
 use rand_distr::{Distribution, Gamma};
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// A searched question.
 #[derive(Debug)]
@@ -50,7 +49,8 @@ pub async fn search_problem(
 ) -> Result<Searched, Error> {
     let seed = seed_of(seed, &[problem.id]);
     let slots = params.reserved_slots(prompt.len());
-    let session = Arc::new(policy.engine.session(slots).await?);
+    let asked = policy.asked(params, Some(&problem.question))?;
+    let (session, own) = policy.sessions(slots, &asked, params).await?;
     let mut ledger = Ledger::default();
     let reply = policy
         .prefill(&session, prompt, params.top_k, &mut ledger)
@@ -77,7 +77,9 @@ pub async fn search_problem(
     }
     let preamble = root.context[prompt.len()..].to_vec();
     let tree_params = params.tree(params.max_new_tokens - preamble.len(), seed);
-    let helpers = policy.helpers(params, prompt, &mut ledger).await?;
+    let helpers = policy
+        .helpers(params, prompt, asked, own, &mut ledger)
+        .await?;
     let mut driver = Driver {
         tree: Tree::new(tree_params, expansion(&root.output, params.pessimism)),
         session,

@@ -64,8 +64,10 @@ impl DeviceNets {
         slots: usize,
         wanted: &[Wanted],
     ) -> Result<Vec<Judged>, Error> {
-        let sorts = |w: &Wanted| w.choose.is_some_and(|(how, _)| how.sorts());
-        if self.recorder.is_some() && each_brings_one(batch, wanted) && !wanted.iter().any(sorts) {
+        if self.recorder.is_some()
+            && each_brings_one(batch, wanted)
+            && wanted.iter().all(Wanted::is_plain)
+        {
             let numbers = self.decode(batch, &vec![1; wanted.len()], slots, wanted)?;
             let judge = |(at, wanted)| numbers.judge(0, at, wanted);
             return wanted.iter().enumerate().map(judge).collect();
@@ -77,6 +79,18 @@ impl DeviceNets {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        let states = self.states(&hidden, wanted);
+        let all = wanted;
+        let wanted: Vec<Wanted> = all.iter().copied().filter(|w| w.logits).collect();
+        if wanted.is_empty() {
+            let silent = |state| Judged {
+                state,
+                silent: true,
+                ..Judged::default()
+            };
+            return Ok(states.into_iter().map(silent).collect());
+        }
+        let wanted = wanted.as_slice();
         let layout = Layout::new(wanted, self.vocab, self.members());
         let hidden = self.pick(hidden, wanted);
         let own = own.map(|own| self.pick(own, wanted));
@@ -87,16 +101,46 @@ impl DeviceNets {
         let mut judged = Vec::with_capacity(wanted.len());
         for (at, wanted) in wanted.iter().enumerate() {
             let mut one = numbers.judge(0, at, wanted)?;
-            if let Some((how, draw)) = wanted.choose
-                && how.sorts()
-            {
-                // A nucleus needs the whole row in order: it is cut out on the host.
+            if wanted.takes_row() {
                 let row = floats(logits.clone().narrow(0, at, 1));
-                one.next = Some(sample::choose(&row, one.output.log_sum_exp, how, draw));
+                let log_sum_exp = one.output.log_sum_exp;
+                one.compared = sample::compared(&row, log_sum_exp, wanted.compare);
+                // A nucleus needs the row in order: it is cut out on the host.
+                if let Some((how, draw)) = wanted.choose.filter(|(how, _)| how.sorts()) {
+                    one.next = Some(sample::choose(&row, log_sum_exp, how, draw));
+                }
             }
             judged.push(one);
         }
-        Ok(judged)
+        let mut judged = judged.into_iter();
+        let with = |(wanted, state): (&Wanted, Vec<f32>)| {
+            let spoken = wanted.logits.then(|| judged.next()).flatten();
+            Judged {
+                state,
+                silent: !wanted.logits,
+                ..spoken.unwrap_or_default()
+            }
+        };
+        Ok(all.iter().zip(states).map(with).collect())
+    }
+
+    /// Those of the `hidden` states that are wanted, on the host; empty where none is.
+    fn states(&self, hidden: &Tensor<2>, wanted: &[Wanted]) -> Vec<Vec<f32>> {
+        if !wanted.iter().any(|w| w.state) {
+            return vec![Vec::new(); wanted.len()];
+        }
+        let picked = self.pick(hidden.clone(), wanted).cast(DType::F32);
+        let [_, width] = picked.dims();
+        let picked = floats(picked);
+        let state = |(wanted, state): (&Wanted, &[f32])| match wanted.state {
+            true => state.to_vec(),
+            false => Vec::new(),
+        };
+        wanted
+            .iter()
+            .zip(picked.chunks_exact(width))
+            .map(state)
+            .collect()
     }
 
     /// Forwards the steps of a decode without a look at what they choose: row `i`, which is token `i` of

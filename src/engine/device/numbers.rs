@@ -102,7 +102,7 @@ impl Numbers {
         }
     }
 
-    /// What step `step` says of place `at`. A choice from a nucleus is not in it.
+    /// What step `step` says of place `at`. What takes the whole row of logits is not in it.
     ///
     /// # Errors
     /// [`Error::NotFinite`].
@@ -136,7 +136,11 @@ impl Numbers {
             value: opinion.value,
             spread: opinion.spread,
         };
-        Ok(Judged { output, next })
+        Ok(Judged {
+            output,
+            next,
+            ..Judged::default()
+        })
     }
 }
 

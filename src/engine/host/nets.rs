@@ -40,6 +40,8 @@ struct Group {
     /// Final hidden states of the policy and of the value net's own trunk.
     hidden: Vec<f32>,
     value_hidden: Vec<f32>,
+    /// Those of the policy's whose logits are wanted, where not all are.
+    spoken: Vec<f32>,
     logits: Vec<f32>,
 }
 
@@ -122,18 +124,31 @@ impl HostNets {
                 work,
                 hidden,
                 value_hidden,
+                spoken,
                 logits,
             } = group;
             let places: Vec<usize> = share.wanted.iter().map(|w| w.at).collect();
             policy.forward(team, batch, share.tokens.clone(), &policy_cache, work);
             hidden.resize(places.len() * width, 0.0);
             policy.hidden(team, m, &places, work, hidden);
-            logits.resize(places.len() * policy.config().vocab_size, 0.0);
-            if !places.is_empty() {
-                policy.logits(team, hidden, work, logits);
+            let speaking = share.wanted.iter().filter(|w| w.logits).count();
+            let spoken = match speaking == places.len() {
+                true => &*hidden,
+                false => {
+                    spoken.clear();
+                    let states = share.wanted.iter().zip(hidden.chunks_exact(width));
+                    states
+                        .filter(|(wanted, _)| wanted.logits)
+                        .for_each(|(_, state)| spoken.extend_from_slice(state));
+                    &*spoken
+                }
+            };
+            logits.resize(speaking * policy.config().vocab_size, 0.0);
+            if speaking > 0 {
+                policy.logits(team, spoken, work, logits);
             }
             let states = match &trunk {
-                None => hidden,
+                None => &*hidden,
                 Some((net, cache)) => {
                     net.forward(team, batch, share.tokens, cache, work);
                     value_hidden.resize(places.len() * net.config().hidden_size, 0.0);
@@ -145,7 +160,7 @@ impl HostNets {
             if let Some(head) = head {
                 head.opinions(team, states, &mut opinions);
             }
-            judge(team, &share.wanted, logits, &opinions)
+            judge(team, &share.wanted, logits, &opinions, hidden)
         };
         let jobs: Vec<_> = shares.into_iter().zip(&mut self.groups).collect();
         // In the pool from the start, so that no operation has to be carried into it.
@@ -164,10 +179,31 @@ fn judge(
     wanted: &[Wanted],
     logits: &[f32],
     opinions: &[Opinion],
+    hidden: &[f32],
 ) -> Result<Vec<Judged>, Error> {
-    let vocab = logits.len() / wanted.len().max(1);
+    let width = hidden.len() / wanted.len().max(1);
+    // Rows of logits before each place.
+    let mut rows = Vec::with_capacity(wanted.len());
+    let mut spoken = 0;
+    for wanted in wanted {
+        rows.push(spoken);
+        spoken += usize::from(wanted.logits);
+    }
+    let vocab = logits.len() / spoken.max(1);
     let one = |i: usize| {
-        let (wanted, row) = (&wanted[i], &logits[i * vocab..][..vocab]);
+        let wanted = &wanted[i];
+        let state = match wanted.state {
+            true => hidden[i * width..][..width].to_vec(),
+            false => Vec::new(),
+        };
+        if !wanted.logits {
+            return Ok(Judged {
+                state,
+                silent: true,
+                ..Judged::default()
+            });
+        }
+        let row = &logits[rows[i] * vocab..][..vocab];
         if !all_finite(row) {
             let worst = row.iter().position(|x| !x.is_finite());
             tracing::error!("the logit of token {worst:?} is not finite");
@@ -178,7 +214,13 @@ fn judge(
         let next = wanted
             .choose
             .map(|(how, number)| sample::choose(row, log_sum_exp, how, number));
-        Ok(Judged { output, next })
+        Ok(Judged {
+            compared: sample::compared(row, log_sum_exp, wanted.compare),
+            output,
+            next,
+            state,
+            silent: false,
+        })
     };
     match team {
         Team::Alone => (0..wanted.len()).map(one).collect(),

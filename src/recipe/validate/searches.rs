@@ -67,8 +67,8 @@ impl Checker<'_> {
 
     fn judges(&self, judges: &[Judge], rollout: Rollout, at: &str) -> Result<(), Error> {
         let path = format!("{at}.judges");
-        if let Err(message) = check_judges(judges) {
-            return Err(self.invalid(&path, message, "write weights of at least 0, one above 0"));
+        if let Err((message, help)) = check_judges(judges) {
+            return Err(self.invalid(&path, message, help));
         }
         let sure = judges.iter().any(is_confidence);
         if sure && matches!(rollout, Rollout::Beam { .. }) {
@@ -111,6 +111,18 @@ mod tests {
             (
                 "evaluate.search.searched.judges=[{ kind = \"rollout\", weight = 0.0 }]",
                 "no judge",
+            ),
+            (
+                "collect.search.judges=[{ kind = \"rubric\", prompt = \"Right? {{ question }}\" }]",
+                "has to hold {{ solution }}",
+            ),
+            (
+                "collect.search.judges=[{ kind = \"rubric\", prompt = \"{{ solution\" }]",
+                "syntax error",
+            ),
+            (
+                "evaluate.search.searched.judges=[{ kind = \"rubric\", yes = \"x\", no = \"x\" }]",
+                "for yes,",
             ),
             (
                 "evaluate.search.searched.rollout={ kind = \"beam\", width = 2 }",
