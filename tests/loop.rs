@@ -2,6 +2,8 @@
 
 #[path = "loop/actions.rs"]
 mod actions;
+#[path = "loop/revise.rs"]
+mod revise;
 
 use std::ops::Range;
 use std::path::Path;

@@ -68,9 +68,10 @@ impl Method {
     /// The policy of `setting`, with the checkpoints at hand that the method asks.
     pub fn policy(&self, setting: &Setting<'_>) -> Result<Policy, Error> {
         match self {
-            Method::Guided(params, _) => {
-                setting.policy.with_aides(params.aides(), setting.tokenizer)
-            }
+            Method::Guided(params, _) => setting
+                .policy
+                .with_aides(params.aides(), setting.tokenizer)?
+                .with_phrases(&params.revise.phrases, setting.tokenizer),
             _ => Ok(setting.policy.clone()),
         }
     }

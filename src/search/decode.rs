@@ -3,6 +3,7 @@
 use super::Error;
 use super::aide::Aides;
 use super::ledger::Ledger;
+use super::revise::Phrases;
 use crate::engine::{
     Choose, EngineHandle, Finish, Generate, Output, Reply, Request, Session, Slot,
 };
@@ -19,6 +20,8 @@ pub struct Policy {
     pub spell: Spell,
     /// Other checkpoints that searches may ask.
     pub aides: Aides,
+    /// What searches may put behind a finished solution.
+    pub phrases: Phrases,
 }
 
 /// The text of some tokens.
@@ -27,7 +30,7 @@ pub type Spell = Arc<dyn Fn(&[u32]) -> String + Send + Sync>;
 /// A solution, however it was found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Completion {
-    /// Tokens after the prompt, the stop token included.
+    /// Tokens after the prompt, the stop token included; of a revised text those of the last solution.
     pub tokens: Vec<u32>,
     /// Whether it ended by a stop token; a text that was cut is never right.
     pub finished: bool,
@@ -46,6 +49,7 @@ impl Policy {
             stop: tokenizer.stop_tokens().into(),
             spell: Arc::new(move |tokens| own.decode(tokens)),
             aides: Aides::new(),
+            phrases: Phrases::new(),
         }
     }
 

@@ -17,6 +17,8 @@ mod params;
 mod pressure;
 mod random;
 mod redraw;
+mod revise;
+mod rewrite;
 mod rollout;
 mod sample;
 mod train_tree;
@@ -34,6 +36,7 @@ pub use ledger::Ledger;
 pub use params::{Noise, Params, PlayoutCap, RandomRoot, Rollout, Stop};
 pub use random::{seed_of, stream};
 pub use redraw::Params as RedrawParams;
+pub use revise::{Params as ReviseParams, When};
 pub use sample::{Drawn, Params as SampleParams, Traced, sample, trace};
 pub use train_tree::{Searched, search_problem};
 
@@ -48,4 +51,6 @@ pub enum Error {
     Join(#[from] tokio::task::JoinError),
     #[error("{path}: this checkpoint cannot help a search: {reason}")]
     Aide { path: String, reason: String },
+    #[error("the phrase {phrase:?} cannot be put behind a solution: {reason}")]
+    Phrase { phrase: String, reason: String },
 }

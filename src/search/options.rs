@@ -30,15 +30,17 @@ struct Pending {
 }
 
 /// A drawn option.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Drawn {
-    tokens: Vec<u32>,
+    pub tokens: Vec<u32>,
+    /// Which of them were put there instead of chosen; empty for none.
+    pub given: Vec<bool>,
     /// Leading tokens whose states the tree has.
-    recorded: usize,
+    pub recorded: usize,
     /// States after the following tokens, up to the last but one.
-    states: Vec<(Output, Slot)>,
-    /// Of the tokens that the engine chose, the last ones of `tokens`.
-    log_probs: Vec<f32>,
+    pub states: Vec<(Output, Slot)>,
+    /// Of the tokens that the engine chose, the last ones of `tokens`; 0 for given ones between them.
+    pub log_probs: Vec<f32>,
 }
 
 impl Draws {
@@ -104,6 +106,7 @@ impl Draws {
                 recorded,
                 states,
                 log_probs,
+                ..Drawn::default()
             });
         }
         Ok(played)
@@ -123,9 +126,12 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// The engine's part in opening `node`. What is drawn depends on the tree's seed, the text and the
-    /// option's number alone.
+    /// The engine's part in opening `node`, or in revising the text that ends there. What is drawn depends on
+    /// the tree's seed, the text and the option's number alone.
     pub(super) fn draws(&self, node: NodeId) -> Job {
+        if self.tree.is_terminal(node) {
+            return self.revisions(node);
+        }
         let actions = &self.params.actions;
         let left = (self.tree.params().max_depth - self.tree.depth(node)) as usize;
         let limit = actions.limit(left);
@@ -174,7 +180,7 @@ impl Driver<'_> {
     }
 
     /// How many options of `tokens` the budget still pays for, at least one.
-    fn affordable(&self, tokens: usize) -> usize {
+    pub(super) fn affordable(&self, tokens: usize) -> usize {
         let each = tokens as u64 * self.policy.engine.nets();
         match self.params.stop.forward_tokens {
             0 => usize::MAX,
@@ -262,7 +268,11 @@ impl Driver<'_> {
             steps,
             weight: weight(mean),
         });
-        let unused = self.tree.open(node, actions.collect());
+        let actions = actions.collect();
+        let unused = match self.tree.is_terminal(node) {
+            true => self.tree.revise(node, actions),
+            false => self.tree.open(node, actions),
+        };
         spare.extend(unused.into_iter().map(super::decode::engine_slot));
         spare
     }
@@ -286,6 +296,7 @@ impl Driver<'_> {
             ActionStep {
                 token,
                 log_prob,
+                given: option.given.get(index).copied().unwrap_or(false),
                 state: state.map(|(output, slot)| {
                     (expansion(&output, self.params.pessimism), tree_slot(slot))
                 }),
@@ -295,7 +306,9 @@ impl Driver<'_> {
     }
 }
 
+/// Of the tokens that were chosen.
 fn mean_log_prob(steps: &[ActionStep]) -> f64 {
-    let sum: f64 = steps.iter().map(|step| f64::from(step.log_prob)).sum();
-    sum / steps.len() as f64
+    let chosen = || steps.iter().filter(|step| !step.given);
+    let sum: f64 = chosen().map(|step| f64::from(step.log_prob)).sum();
+    sum / chosen().count() as f64
 }

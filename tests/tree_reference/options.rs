@@ -149,6 +149,7 @@ fn open(tree: &mut Tree, node: NodeId, world: &World, length: usize, slots: &mut
                 .map(|(&token, state)| ActionStep {
                     token,
                     log_prob: -5.0,
+                    given: false,
                     state,
                 })
                 .collect(),
