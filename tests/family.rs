@@ -259,6 +259,58 @@ fn every_way_to_move_and_to_judge_is_on_the_frontier() {
 }
 
 #[test]
+fn solutions_are_revised_on_the_frontier_and_in_a_run() {
+    let mut command = tokenzero();
+    command.args(["compare", "recipes/family/refine.toml", "--json"]);
+    command.args(["--budgets", "3,8", "--set", "evaluate.questions=8"]);
+    let found = command.assert().success().get_output().stdout.clone();
+    let frontier: Value = serde_json::from_slice(&found).unwrap();
+    let points = frontier["points"].as_array().unwrap();
+    for method in ["solution", "reflection", "self_refine", "doubtful"] {
+        let own: Vec<f64> = points
+            .iter()
+            .filter(|point| point["method"] == method)
+            .map(|point| point["forward_tokens"].as_f64().unwrap())
+            .collect();
+        assert!(own.len() == 2 && own[0] <= own[1], "{method}: {own:?}");
+    }
+    // What is revised while traces are collected is learned from.
+    let out = tempfile::tempdir().unwrap();
+    let revised = [
+        "collect.search.max_new_tokens=100",
+        "collect.search.actions={ kind = \"step\" }",
+        "collect.search.revise={ phrases = [\"\\nmake\\n\"], when = \"wrong\" }",
+        "traces.policy.teach={ kind = \"visits\" }",
+        "traces.sound.equations=true",
+    ];
+    let dir = out.path().join("revised");
+    run(&dir, &revised);
+    let trees = tokenzero::trace::read_dir(&dir.join("iter-0001/traces")).unwrap();
+    let mut nodes = trees.iter().flat_map(|tree| &tree.nodes);
+    assert!(nodes.any(|node| node.given));
+
+    let mut refused = tokenzero();
+    refused.args([
+        "run",
+        "recipes/quickstart.toml",
+        "--no-estimate",
+        "--run-dir",
+    ]);
+    refused.arg(out.path().join("refused"));
+    crate::sets(
+        &mut refused,
+        &["collect.search.actions={ kind = \"step\" }"],
+    );
+    crate::sets(&mut refused, &["collect.search.revise.phrases=[\"Wait\"]"]);
+    crate::sets(
+        &mut refused,
+        &["evaluate.questions=2", "evaluate.samples=2"],
+    );
+    let told = refused.assert().failure();
+    told.stderr(contains("cannot be put behind a solution"));
+}
+
+#[test]
 fn recipes_that_ask_different_questions_are_not_compared() {
     let mut command = tokenzero();
     command.args([

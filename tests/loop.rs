@@ -6,6 +6,8 @@ mod actions;
 mod embedded;
 #[path = "loop/judges.rs"]
 mod judges;
+#[path = "loop/revise.rs"]
+mod revise;
 
 use std::ops::Range;
 use std::path::Path;

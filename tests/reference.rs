@@ -23,6 +23,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("collect.search", "search/params.rs", "Params"),
     ("collect.search.rollout", "search/params.rs", "Rollout"),
     ("collect.search.actions", "search/actions.rs", "Actions"),
+    ("collect.search.revise", "search/revise.rs", "Params"),
     (
         "collect.search.playout_cap",
         "search/params.rs",
@@ -56,6 +57,11 @@ const TABLES: &[(&str, &str, &str)] = &[
         "evaluate.search.searched.actions",
         "search/actions.rs",
         "Actions",
+    ),
+    (
+        "evaluate.search.searched.revise",
+        "search/revise.rs",
+        "Params",
     ),
     (
         "evaluate.search.searched.rollout",

@@ -24,7 +24,7 @@ fn node(index: usize) -> impl Strategy<Value = NodeRecord> {
         (
             any::<f32>(),
             any::<Option<f32>>(),
-            any::<bool>(),
+            any::<(bool, bool)>(),
             any::<Option<f32>>(),
         ),
         any::<f32>(),
@@ -33,7 +33,7 @@ fn node(index: usize) -> impl Strategy<Value = NodeRecord> {
         .prop_map(
             |(
                 (parent, token, visits, return_sum),
-                (value, outcome, terminal, agreement),
+                (value, outcome, (terminal, given), agreement),
                 log_sum_exp,
                 children,
             )| {
@@ -45,6 +45,7 @@ fn node(index: usize) -> impl Strategy<Value = NodeRecord> {
                     value,
                     outcome,
                     terminal,
+                    given,
                     agreement,
                     log_sum_exp,
                     child_tokens: children.iter().map(|c| c.0).collect(),
@@ -92,6 +93,7 @@ fn sample(seed: u32) -> TreeRecord {
         value: (seed as f32).sin(),
         outcome: index.is_multiple_of(2).then_some(-1.0),
         terminal: index == 4,
+        given: index == 3,
         agreement: (index == 4).then_some(0.75),
         log_sum_exp: 12.3 + index as f32,
         child_tokens: (0..5 * u32::from(index < 2)).map(|k| seed + k).collect(),
@@ -254,13 +256,13 @@ fn another_schema_version_is_refused() {
 
     let shard = dir.path().join("other.parquet");
     tokenzero::trace::table::Table::new()
-        .column_u64("schema_version", vec![4, 9])
+        .column_u64("schema_version", vec![5, 9])
         .write(&shard)
         .unwrap();
     let error = read_shard(&shard).unwrap_err().to_string();
     assert!(error.contains("schema version 9"), "{error}");
     tokenzero::trace::table::Table::new()
-        .column_u64("schema_version", vec![4])
+        .column_u64("schema_version", vec![5])
         .write(&shard)
         .unwrap();
     let error = read_shard(&shard).unwrap_err().to_string();
@@ -285,7 +287,7 @@ fn expected_row(tree: &TreeRecord, index: usize) -> Value {
     let node = &tree.nodes[index];
     let root = |value: Value| if index == 0 { value } else { Value::Null };
     json!({
-        "schema_version": 4,
+        "schema_version": 5,
         "iteration": tree.iteration,
         "problem": tree.problem,
         "tree": tree.tree,
@@ -298,6 +300,7 @@ fn expected_row(tree: &TreeRecord, index: usize) -> Value {
         "value": f64::from(node.value),
         "outcome": node.outcome.map(f64::from),
         "terminal": node.terminal,
+        "given": node.given,
         "agreement": node.agreement.map(f64::from),
         "log_sum_exp": f64::from(node.log_sum_exp),
         "child_tokens": node.child_tokens,
@@ -355,6 +358,7 @@ fn python_polars_reads_every_column() {
         ("value", "Float32"),
         ("outcome", "Float32"),
         ("terminal", "Boolean"),
+        ("given", "Boolean"),
         ("agreement", "Float32"),
         ("log_sum_exp", "Float32"),
         ("child_tokens", "List(UInt32)"),

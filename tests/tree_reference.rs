@@ -3,6 +3,8 @@
 
 #[path = "tree_reference/brute_force.rs"]
 mod brute_force;
+#[path = "tree_reference/draws.rs"]
+mod draws;
 #[path = "tree_reference/evictions.rs"]
 mod evictions;
 #[path = "tree_reference/gumbel.rs"]

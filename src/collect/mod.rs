@@ -173,11 +173,12 @@ pub fn search_each(
         .map_err(Error::Runtime)?;
     let seed = search::seed_of(setting.seed, &[u64::from(setting.iteration)]);
     let params_of_jobs = Arc::new(params.clone());
-    let with_aides = match params.draws {
+    let ready = match params.draws {
         0 => setting
             .policy
             .with_aides(params.search.aides(), setting.tokenizer)?
-            .with_rubrics(&params.search.judges)?,
+            .with_rubrics(&params.search.judges)?
+            .with_phrases(&params.search.revise.phrases, setting.tokenizer)?,
         _ => setting.policy.clone(),
     };
     let jobs = problems.iter().map(|&problem| {
@@ -185,7 +186,7 @@ pub fn search_each(
         let prompt = setting.task.prompt(&problem.question);
         let prompt = setting.tokenizer.prompt(&prompt.plain, &prompt.messages);
         let grader = Grader::new(setting.tokenizer.clone(), setting.rewards.clone(), &problem);
-        let (policy, search) = (with_aides.clone(), params_of_jobs.clone());
+        let (policy, search) = (ready.clone(), params_of_jobs.clone());
         let (id, iteration) = (problem.id, setting.iteration);
         let imagined = problem.imagined;
         let failed = move |reason: String| {

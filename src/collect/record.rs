@@ -3,6 +3,7 @@
 use crate::engine::Output;
 use crate::search::{Drafts, Searched};
 use crate::trace::{NodeRecord, TreeRecord};
+use crate::tree::{Continuation, NodeId, Stage, Tree};
 use std::collections::HashMap;
 
 /// The trace of `searched`.
@@ -22,11 +23,12 @@ pub(super) fn of(searched: &Searched, iteration: u32) -> TreeRecord {
             value: tree.value(node),
             outcome: tree.outcome(node),
             terminal: tree.is_terminal(node),
+            given: tree.stage(node) == Stage::Given,
             agreement: agreement(node),
             log_sum_exp: tree.log_sum_exp(node),
-            child_tokens: tree.children(node).map(|c| c.token).collect(),
-            child_log_probs: tree.children(node).map(|c| c.log_prob).collect(),
-            child_priors: tree.children(node).map(|c| c.prior).collect(),
+            child_tokens: continuations(tree, node).map(|c| c.token).collect(),
+            child_log_probs: continuations(tree, node).map(|c| c.log_prob).collect(),
+            child_priors: continuations(tree, node).map(|c| c.prior).collect(),
         })
         .collect();
     TreeRecord {
@@ -43,6 +45,13 @@ pub(super) fn of(searched: &Searched, iteration: u32) -> TreeRecord {
         failure: None,
         nodes,
     }
+}
+
+/// What the policy might write after `node`, or wrote: all but what was put there.
+fn continuations(tree: &Tree, node: NodeId) -> impl Iterator<Item = Continuation> + '_ {
+    let given = move |node: NodeId| tree.stage(node) == Stage::Given;
+    tree.children(node)
+        .filter(move |child| !child.node.is_some_and(given))
 }
 
 /// The trace of drawn texts: a tree of their common prefixes, whose visits count draws.

@@ -72,7 +72,8 @@ impl Method {
             Method::Guided(params, _) => setting
                 .policy
                 .with_aides(params.aides(), setting.tokenizer)?
-                .with_rubrics(&params.judges),
+                .with_rubrics(&params.judges)?
+                .with_phrases(&params.revise.phrases, setting.tokenizer),
             _ => Ok(setting.policy.clone()),
         }
     }

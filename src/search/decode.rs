@@ -3,6 +3,7 @@
 use super::Error;
 use super::aide::Aides;
 use super::ledger::Ledger;
+use super::revise::Phrases;
 use super::rubric::Rubric;
 use crate::engine::{
     Choose, EngineHandle, Finish, Generate, Output, Reply, Request, Session, Slot,
@@ -26,6 +27,8 @@ pub struct Policy {
     pub rubrics: BTreeMap<usize, Arc<Rubric>>,
     /// The question at hand, for those.
     pub question: Option<Arc<str>>,
+    /// What searches may put behind a finished solution.
+    pub phrases: Phrases,
 }
 
 /// The text of some tokens.
@@ -34,7 +37,7 @@ pub type Spell = Arc<dyn Fn(&[u32]) -> String + Send + Sync>;
 /// A solution, however it was found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Completion {
-    /// Tokens after the prompt, the stop token included.
+    /// Tokens after the prompt, the stop token included; of a revised text those of the last solution.
     pub tokens: Vec<u32>,
     /// Whether it ended by a stop token; a text that was cut is never right.
     pub finished: bool,
@@ -56,6 +59,7 @@ impl Policy {
             aides: Aides::new(),
             rubrics: BTreeMap::new(),
             question: None,
+            phrases: Phrases::new(),
         }
     }
 

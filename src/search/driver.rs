@@ -40,6 +40,8 @@ pub(super) struct Driver<'a> {
     pub helpers: Helpers,
     /// What reward models and rubrics, by their place among the judges, said of nodes.
     pub opinions: HashMap<(NodeId, usize), f32>,
+    /// What is put behind a finished solution, in tokens.
+    pub phrases: Arc<[Vec<u32>]>,
 }
 
 /// What a leaf waits for.
@@ -158,8 +160,10 @@ impl Driver<'_> {
     }
 
     fn finish(&mut self, leaf: Leaf, value: f32) {
+        let end = leaf.path()[leaf.path().len() - 1];
         self.tree.complete(leaf, value);
         self.simulations += 1;
+        self.reconsider(end);
     }
 
     /// Takes a leaf as far as it goes without a forward pass.
@@ -198,7 +202,7 @@ impl Driver<'_> {
         let terminal = self.tree.is_terminal(node);
         if terminal && self.tree.outcome(node).is_none() {
             let stopped = self.ends(self.tree.token(node));
-            let text = self.solution(node, &[]);
+            let text = self.last_solution(node, &[]);
             let outcome = self.verdict(&text, stopped, self.tree.value(node)).await?;
             self.tree.set_outcome(node, outcome);
         }
@@ -216,11 +220,12 @@ impl Driver<'_> {
         Ok(Next::Work(Work::Rollout { node, from }))
     }
 
-    fn ends(&self, token: Option<u32>) -> bool {
+    pub fn ends(&self, token: Option<u32>) -> bool {
         token.is_some_and(|token| self.policy.stop.contains(&token))
     }
 
-    /// Tokens of the solution up to `node` and then `more`.
+    /// All tokens behind the prompt up to `node`, those of solutions that were revised included, and then
+    /// `more`.
     pub fn solution(&self, node: NodeId, more: &[u32]) -> Vec<u32> {
         let mut tokens = self.preamble.clone();
         tokens.extend(self.tree.tokens(node));
@@ -351,7 +356,7 @@ impl Driver<'_> {
                 };
                 self.ledger.rollout(played.forwarded, nets);
                 self.lookup.remember(&self.tree, from, &played.tokens);
-                let tokens = self.solution(from, &played.tokens);
+                let tokens = self.last_solution(from, &played.tokens);
                 let value = played.states.last().map(|(output, _)| output.value);
                 let value = value.unwrap_or_else(|| self.tree.value(from));
                 let outcome = self.verdict(&tokens, played.finished, value).await?;

@@ -7,7 +7,7 @@ use super::driver::Driver;
 use super::judge::Judge;
 use super::lookup::Lookup;
 use super::params::{Params as TreeSearch, Rollout};
-use super::{Error, Ledger};
+use super::{Error, Ledger, revise};
 use crate::tree::{self, Child, NodeId, Pick, Stage, Tree};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -43,6 +43,8 @@ pub struct Params {
     /// What the search moves by: `{ kind = "token" }`, `{ kind = "span", tokens = 32 }` or `{ kind =
     /// "step", stop = ["\n"], max_tokens = 64 }`. Default token.
     pub actions: Actions,
+    /// Revising finished solutions.
+    pub revise: revise::Params,
     /// Leaves of one tree in flight at once, kept apart by virtual loss. Default 1.
     pub leaves: usize,
     /// Tokens of a solution at most, its stop token included. Default 256.
@@ -50,8 +52,8 @@ pub struct Params {
     /// Key-value slots that a tree may hold beside its prompt's; 0 for all that it could ever need. With
     /// fewer, more questions are searched at once in the same pool: a tree that would exceed them gives
     /// up the slots of its least visited tokens, and forwards those again that it comes back to. It
-    /// finds the same for more forward tokens. At least `leaves * max_new_tokens`, and with options as
-    /// many more for each leaf as those of a node take. Default 0.
+    /// finds the same for more forward tokens. At least `leaves * max_new_tokens`, and with options or
+    /// revisions as many more for each leaf as those of a node take. Default 0.
     pub slots: usize,
     /// What ranks the children when the answer is read off: `visits`, `mean_return`, or `improved` for
     /// the completed-Q policy, which goes with the rule `gumbel`. Default `mean_return`.
@@ -93,6 +95,7 @@ impl Default for Params {
             max_forward_tokens: 0,
             top_k: 5,
             actions: Actions::Token,
+            revise: revise::Params::default(),
             leaves: 1,
             max_new_tokens: 256,
             slots: 0,
@@ -118,6 +121,7 @@ impl Params {
             simulations: self.simulations,
             top_k: self.top_k,
             actions: self.actions.clone(),
+            revise: self.revise.clone(),
             judges: self.judges.clone(),
             rollout: self.rollout,
             leaves: self.leaves,
@@ -207,6 +211,7 @@ impl Policy {
             memo_hits: 0,
             helpers,
             opinions: HashMap::new(),
+            phrases: self.phrases(&params.revise)?,
         };
         let end = match params.form {
             GuidedForm::Whole => {
@@ -306,7 +311,7 @@ impl Driver<'_> {
     /// Follows the recorded greedy continuation of `end`, then lets the policy finish the text.
     async fn finish_greedily(&mut self, end: NodeId) -> Result<Completion, Error> {
         let end = self.tree.greedy_tail(end).nodes.pop().unwrap_or(end);
-        let mut tokens = self.tree.tokens(end);
+        let mut tokens = self.last_solution(end, &[]);
         let mut value = self.tree.value(end);
         let mut finished = tokens.last().is_some_and(|t| self.policy.stop.contains(t));
         if !self.tree.is_terminal(end) {

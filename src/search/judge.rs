@@ -4,7 +4,7 @@ use super::Error;
 use super::driver::Driver;
 use super::rollout::{Play, Played};
 use super::rubric::{RUBRIC, check_prompt};
-use crate::tree::{NodeId, mix};
+use crate::tree::{NodeId, Stage, mix};
 use serde::{Deserialize, Serialize};
 
 /// A judge of leaves. Opinions are returns, -1 to 1.
@@ -257,6 +257,9 @@ impl Driver<'_> {
         };
         let mut all = Vec::new();
         for id in &self.tree.path(end)[1..] {
+            if self.tree.stage(*id) == Stage::Given {
+                continue;
+            }
             if let (Some(parent), Some(token)) = (self.tree.parent(*id), self.tree.token(*id)) {
                 all.extend(self.certainty_of(parent, token, None));
             }

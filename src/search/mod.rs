@@ -17,6 +17,8 @@ mod params;
 mod pressure;
 mod random;
 mod redraw;
+mod revise;
+mod rewrite;
 mod rollout;
 mod rubric;
 mod sample;
@@ -35,6 +37,7 @@ pub use ledger::Ledger;
 pub use params::{Noise, Params, PlayoutCap, RandomRoot, Rollout, Stop};
 pub use random::{seed_of, stream};
 pub use redraw::Params as RedrawParams;
+pub use revise::{Params as ReviseParams, When};
 pub use rubric::{RUBRIC, Rubric};
 pub use sample::{Drawn, Params as SampleParams, Traced, sample, trace};
 pub use train_tree::{Searched, search_problem};
@@ -52,4 +55,6 @@ pub enum Error {
     Aide { path: String, reason: String },
     #[error("the rubric that is judge {place}, counted from 0, cannot be asked: {reason}")]
     Rubric { place: usize, reason: String },
+    #[error("the phrase {phrase:?} cannot be put behind a solution: {reason}")]
+    Phrase { phrase: String, reason: String },
 }

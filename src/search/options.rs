@@ -33,17 +33,19 @@ struct Pending {
 }
 
 /// A drawn option.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Drawn {
-    tokens: Vec<u32>,
+    pub tokens: Vec<u32>,
+    /// Which of them were put there instead of chosen; empty for none.
+    pub given: Vec<bool>,
     /// Leading tokens whose states the tree has.
-    recorded: usize,
+    pub recorded: usize,
     /// States after the following tokens, up to the last but one.
-    states: Vec<(Output, Slot)>,
-    /// Of the tokens that the engine chose, the last ones of `tokens`.
-    log_probs: Vec<f32>,
+    pub states: Vec<(Output, Slot)>,
+    /// Of the tokens that the engine chose, the last ones of `tokens`; 0 for given ones between them.
+    pub log_probs: Vec<f32>,
     /// Mean of the final hidden states of `tokens`; empty where options are not embedded.
-    embedding: Vec<f32>,
+    pub embedding: Vec<f32>,
 }
 
 impl Draws {
@@ -143,6 +145,7 @@ impl Draws {
                 states,
                 log_probs,
                 embedding,
+                ..Drawn::default()
             });
         }
         Ok(played)
@@ -162,9 +165,12 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// The engine's part in opening `node`. What is drawn depends on the tree's seed, the text and the
-    /// option's number alone.
+    /// The engine's part in opening `node`, or in revising the text that ends there. What is drawn depends on
+    /// the tree's seed, the text and the option's number alone.
     pub(super) fn draws(&self, node: NodeId) -> Job {
+        if self.tree.is_terminal(node) {
+            return self.revisions(node);
+        }
         let actions = &self.params.actions;
         let left = (self.tree.params().max_depth - self.tree.depth(node)) as usize;
         let limit = actions.limit(left);
@@ -219,7 +225,7 @@ impl Driver<'_> {
     }
 
     /// How many options of `tokens` the budget still pays for, and `once` more; at least one.
-    fn affordable(&self, tokens: usize, once: usize) -> usize {
+    pub(super) fn affordable(&self, tokens: usize, once: usize) -> usize {
         let [each, once] = [tokens, once].map(|n| n as u64 * self.policy.engine.nets());
         let left = |limit: u64| limit.saturating_sub(self.ledger.total() + once);
         match self.params.stop.forward_tokens {
@@ -307,7 +313,11 @@ impl Driver<'_> {
             steps,
             weight: weight(mean),
         });
-        let unused = self.tree.open(node, actions.collect());
+        let actions = actions.collect();
+        let unused = match self.tree.is_terminal(node) {
+            true => self.tree.revise(node, actions),
+            false => self.tree.open(node, actions),
+        };
         spare.extend(unused.into_iter().map(super::decode::engine_slot));
         spare
     }
@@ -331,6 +341,7 @@ impl Driver<'_> {
             ActionStep {
                 token,
                 log_prob,
+                given: option.given.get(index).copied().unwrap_or(false),
                 state: state.map(|(output, slot)| {
                     (expansion(&output, self.params.pessimism), tree_slot(slot))
                 }),
@@ -357,9 +368,11 @@ fn apart(drawn: Vec<Drawn>, options: &Options) -> (Vec<Drawn>, Vec<Slot>) {
     (kept, spare)
 }
 
+/// Of the tokens that were chosen.
 fn mean_log_prob(steps: &[ActionStep]) -> f64 {
-    let sum: f64 = steps.iter().map(|step| f64::from(step.log_prob)).sum();
-    sum / steps.len() as f64
+    let chosen = || steps.iter().filter(|step| !step.given);
+    let sum: f64 = chosen().map(|step| f64::from(step.log_prob)).sum();
+    sum / chosen().count() as f64
 }
 
 #[cfg(test)]
@@ -370,10 +383,10 @@ mod tests {
     fn options_too_alike_give_their_slots_back() {
         let drawn = |token: u32, embedding: [f32; 2]| Drawn {
             tokens: vec![token, 9],
-            recorded: 0,
             states: vec![(Output::default(), Slot(token))],
             log_probs: vec![-1.0; 2],
             embedding: embedding.to_vec(),
+            ..Drawn::default()
         };
         let all = || {
             vec![

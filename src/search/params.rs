@@ -3,7 +3,7 @@
 use super::actions::Actions;
 use super::judge::Judge;
 use super::random::seed_of;
-use super::redraw;
+use super::{redraw, revise};
 use crate::tree;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub struct Params {
     /// What the search moves by: `{ kind = "token" }`, `{ kind = "span", tokens = 32 }` or `{ kind =
     /// "step", stop = ["\n"], max_tokens = 64 }`. Default token.
     pub actions: Actions,
+    /// Revising finished solutions.
+    pub revise: revise::Params,
     /// Leaves of one tree in flight at once, kept apart by virtual loss. More fill the batch where
     /// trees are few, and search a little less sharply. Default 1.
     pub leaves: usize,
@@ -29,7 +31,7 @@ pub struct Params {
     /// fewer, more trees run at once in the same pool: a tree that would exceed them gives up the slots
     /// of its least visited tokens, and forwards those again that it comes back to. It finds the same
     /// for more forward tokens. At least `leaves * max_new_tokens`, with beams times their width, and with
-    /// options as many more for each leaf as those of a node take. Default 0.
+    /// options or revisions as many more for each leaf as those of a node take. Default 0.
     pub slots: usize,
     /// Tokens of a draft at most: what followed the last tokens of a rollout where they occurred before,
     /// in the prompt or in another rollout of the tree, is forwarded along and kept as far as it is
@@ -84,6 +86,7 @@ impl Default for Params {
             simulations: 40,
             top_k: 5,
             actions: Actions::Token,
+            revise: revise::Params::default(),
             leaves: 1,
             max_new_tokens: 256,
             slots: 0,
@@ -226,9 +229,15 @@ impl Params {
     /// its end included, and for each text that is drawn anew.
     pub(crate) fn least_slots(&self) -> usize {
         let played = self.max_new_tokens * self.width();
-        let opened = self.max_new_tokens + self.actions.slots(self.max_new_tokens);
+        let opened = self.max_new_tokens + self.opened_slots();
         let leaves = self.leaves.max(1) * played.max(opened);
         leaves.max(self.redrawn_slots())
+    }
+
+    /// Slots of the options of a node, or of the revisions of a text, at worst.
+    fn opened_slots(&self) -> usize {
+        let left = self.max_new_tokens;
+        self.actions.slots(left).max(self.revise.slots(left))
     }
 
     /// Slots of the texts that are drawn anew at once.
@@ -245,7 +254,7 @@ impl Params {
             0 => self.simulations as usize,
             n => n.min(self.simulations as usize),
         };
-        let options = self.actions.slots(self.max_new_tokens);
+        let options = self.opened_slots();
         let own = (self.leaves + 1) * self.max_new_tokens * width + self.redrawn_slots();
         let own = own + self.leaves * options;
         let grown = texts * self.max_new_tokens * width + self.simulations as usize * options;

@@ -6,7 +6,7 @@ use super::pressure::Job;
 use super::random::seed_of;
 use super::rollout::Play;
 use crate::engine::Choose;
-use crate::tree::NodeId;
+use crate::tree::{NodeId, Stage};
 use serde::{Deserialize, Serialize};
 
 /// Marks the random streams of redraws among those of a tree.
@@ -49,6 +49,9 @@ impl Driver<'_> {
         let mut found = Vec::new();
         for (index, (end, _)) in right.into_iter().take(params.texts).enumerate() {
             let path = self.tree.path(end);
+            // Of a revised text the last solution: what lies before led elsewhere.
+            let given = |&node: &NodeId| self.tree.stage(node) == Stage::Given;
+            let path = &path[path.iter().rposition(given).unwrap_or(0)..];
             let middle = path[path.len() / 2].min(path[path.len().saturating_sub(2)]);
             let jobs = (0..params.draws.max(1))
                 .map(|draw| self.drawn_from(middle, params, [STREAM, index as u64, draw as u64]))
@@ -61,7 +64,7 @@ impl Driver<'_> {
                 slots.extend(played.states.into_iter().map(|state| state.1));
                 self.session.release(&slots);
                 if let Some(grader) = self.grader {
-                    let text = self.solution(middle, &played.tokens);
+                    let text = self.last_solution(middle, &played.tokens);
                     let outcome = grader.outcome(&text, played.finished).await?;
                     good += f32::from(u8::from(outcome > 0.0));
                 }

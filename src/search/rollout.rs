@@ -3,6 +3,7 @@
 
 use super::aide::Aided;
 use super::options::{Drawn, Draws};
+use super::rewrite::Revisions;
 use crate::engine::{Error, Finish, Output, Reply, Request, Session, Slot};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -23,6 +24,8 @@ pub(super) enum Play {
     Beam(Beam),
     /// The options of a boundary.
     Options(Draws),
+    /// The revisions of a finished text.
+    Revise(Revisions),
     /// Another checkpoint's work.
     Aided(Aided),
 }
@@ -60,6 +63,7 @@ impl Play {
                 beam.tokens.len() + beam.width * beam.max_new_tokens.saturating_sub(1)
             }
             Play::Options(draws) => draws.most_slots(),
+            Play::Revise(revisions) => revisions.most_slots(),
             // It has a session of its own.
             Play::Aided(_) => 0,
         }
@@ -89,6 +93,7 @@ impl Play {
             }),
             Play::Beam(beam) => beam.run(session, lead).await,
             Play::Options(draws) => draws.run(session).await,
+            Play::Revise(revisions) => revisions.run(session).await,
             Play::Aided(aided) => aided.run().await,
         }
     }

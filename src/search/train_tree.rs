@@ -97,6 +97,7 @@ pub async fn search_problem(
         memo_hits: 0,
         helpers,
         opinions: HashMap::new(),
+        phrases: policy.phrases(&params.revise)?,
     };
     if let Some((played, outcome)) = greedy {
         driver.plant(played, outcome);

@@ -145,6 +145,7 @@ struct Rows {
     value: Vec<f32>,
     outcome: Vec<Option<f32>>,
     terminal: Vec<bool>,
+    given: Option<Vec<bool>>,
     agreement: Option<Vec<Option<f32>>>,
     log_sum_exp: Vec<f32>,
     child_tokens: Lists<u32>,
@@ -184,6 +185,10 @@ impl Rows {
             value: present(f32s("value")?),
             outcome: f32s("outcome")?,
             terminal: present(bools("terminal")?),
+            given: has("given")
+                .then(|| bools("given"))
+                .transpose()?
+                .map(present),
             agreement: has("agreement").then(|| f32s("agreement")).transpose()?,
             log_sum_exp: present(f32s("log_sum_exp")?),
             child_tokens: Lists::u32s(frame, "child_tokens")?,
@@ -229,6 +234,7 @@ impl Rows {
             value: self.value[row],
             outcome: self.outcome[row],
             terminal: self.terminal[row],
+            given: self.given.as_ref().is_some_and(|of| of[row]),
             agreement: self.agreement.as_ref().and_then(|of| of[row]),
             log_sum_exp: self.log_sum_exp[row],
             child_tokens: self.child_tokens.get(row),
@@ -302,7 +308,8 @@ mod tests {
         let path = Path::new("shard");
         assert_eq!(trees(path, &bytes(now.clone())).unwrap(), [tree.clone()]);
 
-        let mut before = now.drop("agreement").unwrap().drop("source").unwrap();
+        let added = ["agreement", "source", "given"];
+        let mut before = now.drop_many(added);
         let version = Series::new(VERSION_COLUMN.into(), [OLDEST]);
         before.with_column(version.into_column()).unwrap();
         tree.nodes[0].agreement = None;

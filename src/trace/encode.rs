@@ -32,6 +32,7 @@ pub(super) fn frame(trees: &[TreeRecord]) -> PolarsResult<DataFrame> {
         column(&rows, "value", |row| row.2.value),
         column(&rows, "outcome", |row| row.2.outcome),
         column(&rows, "terminal", |row| row.2.terminal),
+        column(&rows, "given", |row| row.2.given),
         column(&rows, "agreement", |row| row.2.agreement),
         column(&rows, "log_sum_exp", |row| row.2.log_sum_exp),
         lists::<UInt32Type>(&rows, "child_tokens", |row| Some(&row.2.child_tokens)),

@@ -7,9 +7,9 @@
 //! Equal trees give equal bytes. Any Parquet reader opens a shard
 //! (`polars.read_parquet("traces/*.parquet")`).
 //!
-//! # Columns, schema version 4
+//! # Columns, schema version 5
 //!
-//! Version 3, without `agreement` and `source`, is read too.
+//! Version 4, without `given`, and version 3, without `agreement` and `source` either, are read too.
 //!
 //! The rows of a tree are contiguous and in node order; a parent comes before its
 //! children. "Root row" columns are null on all other rows.
@@ -29,6 +29,7 @@
 //! | `value` | f32 | the value head's estimate, in \[-1, 1\] |
 //! | `outcome` | f32, nullable | return of the greedy rollout through the node, in \[-1, 1\], if known |
 //! | `terminal` | bool | the state has ended: a stop token or the length limit |
+//! | `given` | bool | the token was put there, in a phrase behind a finished solution, and not chosen |
 //! | `agreement` | f32, nullable | share of the texts drawn from the middle of this one that ended right |
 //! | `log_sum_exp` | f32 | of the logits over the whole vocabulary |
 //! | `child_tokens` | list of u32 | the top-k continuations, most probable first; empty if not expanded |

@@ -50,6 +50,9 @@ pub struct NodeRecord {
     pub outcome: Option<f32>,
     /// The state has ended.
     pub terminal: bool,
+    /// The token was put there, as part of a phrase behind a finished solution, and not chosen. It is none of
+    /// its parent's continuations.
+    pub given: bool,
     /// Of the texts drawn from the middle of the one that ends here, the share that ended right, where
     /// any were drawn.
     pub agreement: Option<f32>,

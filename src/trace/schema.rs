@@ -4,7 +4,7 @@ use polars::prelude::DataType;
 
 /// Version of the columns of a shard and of the manifest. Any change to either
 /// raises it.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// The oldest version that can be read.
 pub(super) const OLDEST: u32 = 3;
@@ -42,6 +42,7 @@ pub(super) fn columns() -> Vec<Column> {
         ("value", Float32, false),
         ("outcome", Float32, true),
         ("terminal", Boolean, false),
+        ("given", Boolean, false),
         ("agreement", Float32, true),
         ("log_sum_exp", Float32, false),
         ("child_tokens", list(UInt32), false),
@@ -61,6 +62,7 @@ pub(super) fn columns() -> Vec<Column> {
         nullable,
         since: match name {
             "agreement" | "source" => 4,
+            "given" => 5,
             _ => OLDEST,
         },
     })

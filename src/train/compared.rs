@@ -33,7 +33,7 @@ pub(super) fn preferences(
         }
         let visited = || {
             let all = below.iter().map(|&child| &tree.nodes[child]);
-            all.filter(|child| child.visits > 0)
+            all.filter(|child| child.visits > 0 && !child.given)
         };
         let by_mean = |a: &&NodeRecord, b: &&NodeRecord| mean(a).total_cmp(&mean(b));
         let (Some(best), Some(worst)) = (visited().max_by(by_mean), visited().min_by(by_mean))
@@ -120,10 +120,13 @@ pub(super) fn pushes(
     for (text, &advantage_in_group) in all.iter().zip(&group) {
         let mut tokens = tree.prompt.clone();
         let mut aims = Vec::new();
-        for pair in text.nodes.windows(2) {
+        for (step, pair) in text.nodes.windows(2).enumerate() {
             let (node, child) = (&tree.nodes[pair[0]], &tree.nodes[pair[1]]);
             let position = tokens.len() as u32 - 1;
             tokens.push(child.token);
+            if step < text.start {
+                continue;
+            }
             let credit = match advantage {
                 Advantage::Group => advantage_in_group,
                 Advantage::Tree if child.visits == 0 => 0.0,
@@ -146,7 +149,7 @@ pub(super) fn pushes(
         if !aims.is_empty() {
             examples.push(PolicyExample {
                 tokens,
-                first: tree.prompt_len(),
+                first: text.first(tree),
                 weight: count(text) as f32,
                 question: tree.problem,
                 aims,

@@ -1,6 +1,7 @@
 //! Targets of the policy that are better than the policy that searched: at each node that was searched
 //! enough, the shares that its visits, or its returns and priors together, give its continuations.
 
+use super::apart::apart;
 use super::compared;
 use super::example::{Aim, PolicyExample};
 use super::from_traces::{Text, children, texts};
@@ -123,8 +124,9 @@ fn tried(tree: &TreeRecord, children: &[Vec<usize>], index: usize) -> (Vec<Tried
             mean: 0.0,
         })
         .collect();
-    for &child in &children[index] {
-        let child: &NodeRecord = &tree.nodes[child];
+    let below = children[index].iter().map(|&child| &tree.nodes[child]);
+    // What revisions are worth is no part of this node's returns.
+    for child in below.filter(|child: &&NodeRecord| !child.given) {
         visits -= f64::from(child.visits);
         sum -= child.return_sum;
         let rank = node.child_tokens.iter().position(|&t| t == child.token);
@@ -178,6 +180,7 @@ impl Params {
     ) -> Vec<PolicyExample> {
         let mut examples = Vec::new();
         for tree in trees.iter().filter(|tree| self.takes(tree)) {
+            let tree: &TreeRecord = &apart(tree);
             match self.teach {
                 Teach::Prefer { beta, margin } => {
                     examples.extend(compared::preferences(tree, self.min_visits, beta, margin));
@@ -234,11 +237,11 @@ fn lesson(
 ) -> Option<PolicyExample> {
     let mut tokens = tree.prompt.clone();
     let mut aims = Vec::new();
-    for pair in text.nodes.windows(2) {
+    for (step, pair) in text.nodes.windows(2).enumerate() {
         let (node, next) = (pair[0], tree.nodes[pair[1]].token);
         let position = tokens.len() as u32 - 1;
         tokens.push(next);
-        if std::mem::replace(&mut taught[node], true) {
+        if step < text.start || std::mem::replace(&mut taught[node], true) {
             continue;
         }
         match &targets[node] {
@@ -267,7 +270,7 @@ fn lesson(
     }
     (!aims.is_empty()).then(|| PolicyExample {
         tokens,
-        first: tree.prompt_len(),
+        first: text.first(tree),
         weight: 1.0,
         question: tree.problem,
         aims,

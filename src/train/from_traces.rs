@@ -1,6 +1,7 @@
 //! From traces to what the fits learn from: trajectories with a target at every position, and the
 //! solutions worth imitating.
 
+use super::apart::apart;
 use super::distil;
 use super::example::{PolicyExample, ValueExample};
 use super::sound::{self, LeftOut, Sieve};
@@ -46,6 +47,8 @@ impl Default for Params {
 pub(super) struct Text {
     /// Node indices from the root to the end.
     pub nodes: Vec<usize>,
+    /// Place in `nodes` behind which its solution begins: that of the last given token, else 0.
+    pub start: usize,
     /// Targets and weights at these nodes.
     targets: Vec<f32>,
     weights: Vec<f32>,
@@ -61,6 +64,7 @@ pub(super) struct Text {
 pub fn value_examples(trees: &[TreeRecord], params: &Params, seed: u64) -> Vec<ValueExample> {
     let mut examples = Vec::new();
     for tree in trees {
+        let tree: &TreeRecord = &apart(tree);
         for text in chosen(tree, params.trajectories, seed) {
             let steps = text.nodes.len() - 1;
             let ends_by_stop = tree.nodes[text.nodes[steps]].terminal;
@@ -103,6 +107,7 @@ pub fn policy_examples(
     }
     let mut examples = Vec::new();
     for tree in trees.iter().filter(|tree| params.policy.takes(tree)) {
+        let tree: &TreeRecord = &apart(tree);
         let mut right: Vec<Text> = texts(tree)
             .into_iter()
             .filter(|text| text.outcome > 0.0 && sieve.passes(tree, text))
@@ -118,7 +123,7 @@ pub fn policy_examples(
             tokens.extend(text.nodes[1..].iter().map(|&n| tree.nodes[n].token));
             examples.push(PolicyExample {
                 tokens,
-                first: tree.prompt_len(),
+                first: text.first(tree),
                 weight,
                 question: tree.problem,
                 aims: Vec::new(),
@@ -126,6 +131,16 @@ pub fn policy_examples(
         }
     }
     (examples, sieve.left_out)
+}
+
+impl Text {
+    /// Number of tokens before the solution: the prompt, or all up to the last phrase.
+    pub fn first(&self, tree: &TreeRecord) -> usize {
+        match self.start {
+            0 => tree.prompt_len(),
+            start => tree.prompt.len() + start,
+        }
+    }
 }
 
 /// At most `limit` texts of a tree, half of them right where there are enough of both.
@@ -186,6 +201,9 @@ fn text(nodes: &[NodeRecord], end: usize, outcome: f32, owned: &mut [bool]) -> T
     let mut log_prob = 0.0;
     for pair in path.windows(2) {
         let (parent, child) = (&nodes[pair[0]], &nodes[pair[1]]);
+        if child.given {
+            continue;
+        }
         let rank = rank(parent, child.token);
         log_prob += f64::from(parent.child_log_probs.get(rank).copied().unwrap_or(-20.0));
     }
@@ -206,8 +224,10 @@ fn text(nodes: &[NodeRecord], end: usize, outcome: f32, owned: &mut [bool]) -> T
             0.0
         });
     }
+    let given = path.iter().rposition(|&index| nodes[index].given);
     Text {
         nodes: path,
+        start: given.unwrap_or(0),
         targets,
         weights,
         outcome,
@@ -238,7 +258,7 @@ pub(super) mod tests {
     }
 
     /// Two texts below one root: `5 0`, right and probable, and `6 0`, wrong; 0 is the stop token.
-    fn tree() -> TreeRecord {
+    pub fn tree() -> TreeRecord {
         let mut nodes = vec![
             node(None, 0, 4, 2.0),
             node(Some(0), 5, 3, 3.0),
@@ -262,12 +282,12 @@ pub(super) mod tests {
         }
     }
 
-    fn tokenizer() -> Tokenizer {
+    pub fn tokenizer() -> Tokenizer {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/countdown-tiny");
         Tokenizer::load(std::path::Path::new(dir)).unwrap()
     }
 
-    fn all() -> Params {
+    pub fn all() -> Params {
         Params {
             trajectories: 0,
             solutions: 0,

@@ -9,6 +9,7 @@
 //! [`Decoder`]: crate::model::Decoder
 //! [`ValueHead`]: crate::model::ValueHead
 
+mod apart;
 mod assess;
 mod backward;
 pub mod batch;

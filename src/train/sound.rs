@@ -77,18 +77,19 @@ impl Sieve<'_> {
     }
 
     fn has_wrong_equation(&self, tree: &TreeRecord, text: &Text) -> bool {
-        let tokens = solution(tree, &text.nodes);
+        let tokens = solution(tree, text, text.nodes.len());
         equations(&self.tokenizer.decode(&tokens)).wrong > 0
     }
 
     /// Whether the value rises too much at a token whose line has no equation up to it.
     fn jumps(&self, tree: &TreeRecord, text: &Text) -> bool {
-        text.nodes.windows(2).enumerate().any(|(step, pair)| {
+        let mut steps = text.nodes.windows(2).enumerate().skip(text.start);
+        steps.any(|(step, pair)| {
             let (before, after) = (&tree.nodes[pair[0]], &tree.nodes[pair[1]]);
             if after.terminal || after.value - before.value <= self.params.max_jump {
                 return false;
             }
-            let tokens = solution(tree, &text.nodes[..step + 2]);
+            let tokens = solution(tree, text, step + 2);
             let so_far = self.tokenizer.decode(&tokens);
             // A line break ends the line that it is judged by.
             let line = so_far.trim_end().rsplit('\n').next().unwrap_or_default();
@@ -103,11 +104,12 @@ impl Sieve<'_> {
     }
 }
 
-/// The tokens of a solution, from its start to the last of `nodes`, a path from the root.
-fn solution(tree: &TreeRecord, nodes: &[usize]) -> Vec<u32> {
-    let mut tokens = tree.prompt[tree.prompt_len()..].to_vec();
-    tokens.extend(nodes[1..].iter().map(|&node| tree.nodes[node].token));
-    tokens
+/// The tokens of a solution, from its start to the last of the first `count` nodes of its text.
+fn solution(tree: &TreeRecord, text: &Text, count: usize) -> Vec<u32> {
+    let mut tokens = tree.prompt.clone();
+    let nodes = text.nodes[1..count].iter();
+    tokens.extend(nodes.map(|&node| tree.nodes[node].token));
+    tokens.split_off(text.first(tree))
 }
 
 #[cfg(test)]

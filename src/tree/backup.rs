@@ -42,8 +42,13 @@ impl Tree {
                     self.nodes[node.index()].claimed = false;
                 }
             }
-            Status::Missing { in_flight, .. } => {
-                let link = &mut self.edges[leaf.edge].link;
+            Status::Missing {
+                parent,
+                token,
+                in_flight,
+            } => {
+                let edge = self.missing_edge(parent, token);
+                let link = &mut self.edges[edge].link;
                 if let Some(child) = link.child() {
                     self.nodes[child.index()].in_flight -= 1;
                 } else {

@@ -59,6 +59,12 @@ impl Tree {
             !closed || node.visits == node.ends,
             "simulations below a boundary without options",
         )?;
+        let revised = node.terminal && self.stage(id) == Stage::Open;
+        let edge = self.edges.get(node.edge as usize);
+        ensure(
+            !revised || edge.is_none_or(|edge| edge.prior == 0.0),
+            "a revised text that simulations may still end in",
+        )?;
         let (mut visits, mut total, mut in_flight) = (node.ends, 0.0, 0);
         for (rank, edge) in self.edges[node.edges()].iter().enumerate() {
             let Some(child_id) = edge.link.child() else {

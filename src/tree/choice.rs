@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NodeId, Stage, Tree};
+use super::{NodeId, Tree};
 
 /// By what the final choice ranks the visited children of a node; the earlier of equals wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,11 +72,12 @@ impl Tree {
     }
 
     fn visited(&self, node: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        let children = self.choices(node).filter_map(|child| child.node);
+        // All of them: the end of a text is none of the choices once it is revised.
+        let children = self.children(node).filter_map(|child| child.node);
         children.filter(|&child| self.visits(child) > 0)
     }
 
     fn is_passed(&self, node: NodeId) -> bool {
-        !self.is_terminal(node) && self.stage(node) == Stage::Passed
+        !self.is_terminal(node) && self.stage(node).passes()
     }
 }

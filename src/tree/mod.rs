@@ -17,6 +17,8 @@
 //! Where the search moves by options of several tokens ([`Driven::options`]), a walk that needs those of
 //! a boundary says [`Status::Closed`]: draw them, [`Tree::open`] it, [`Tree::advance`] the leaf.
 //!
+//! There a finished text can be made to go on before its end, where it is revised ([`Tree::reopen`]).
+//!
 //! Any number of leaves may be in flight between 1 and 4; virtual loss spreads them.
 //!
 //! # The selection rule
@@ -53,6 +55,7 @@ mod gate;
 pub mod improved;
 mod options;
 mod params;
+mod revise;
 mod rollout;
 mod rule;
 mod select;

@@ -13,8 +13,10 @@ use std::collections::HashMap;
 pub struct ActionStep {
     /// The token.
     pub token: u32,
-    /// Its natural log-probability over the full vocabulary.
+    /// Its natural log-probability over the full vocabulary; 0 for a token that was given.
     pub log_prob: f32,
+    /// Whether it was put there instead of chosen ([`Tree::revise`]).
+    pub given: bool,
     /// The state after it and its slot. Not at the last step, which is forwarded when it is selected,
     /// and not where the node is in the tree.
     pub state: Option<(Expansion, Slot)>,
@@ -45,7 +47,7 @@ impl Tree {
         );
         assert!(!actions.is_empty(), "{node:?} was given no options");
         let mut unused = Vec::new();
-        let mut inner = vec![node];
+        let (mut inner, mut given) = (vec![node], Vec::new());
         let mut through: HashMap<(NodeId, u32), f64> = HashMap::new();
         for action in actions {
             assert!(action.weight > 0.0, "an option weighs {}", action.weight);
@@ -67,6 +69,9 @@ impl Tree {
                 if !inner.contains(&at) {
                     inner.push(at);
                 }
+                if step.given {
+                    given.push(at);
+                }
             }
         }
         for &id in &inner {
@@ -77,6 +82,9 @@ impl Tree {
             for edge in &mut self.edges[edges] {
                 edge.prior = (weight(edge) / all) as f32;
             }
+        }
+        for id in given {
+            self.stages[id.index()] = Stage::Given;
         }
         self.stages[node.index()] = Stage::Open;
         unused
@@ -91,12 +99,14 @@ impl Tree {
         }
     }
 
-    /// The edge of `token`, which a draw may have taken from outside the kept ones. Only for nodes
-    /// below which no leaf is in flight.
+    /// The edge of `token`, which a draw may have taken from outside the kept ones.
     fn edge_for(&mut self, id: NodeId, token: u32, log_prob: f32) -> usize {
-        if let Some(edge) = self.edge_of(id, token) {
-            return edge;
-        }
+        let known = self.edge_of(id, token);
+        known.unwrap_or_else(|| self.push_edge(id, token, log_prob))
+    }
+
+    /// One more edge of a node, the last, whose prior is 0; the others move with it.
+    pub(super) fn push_edge(&mut self, id: NodeId, token: u32, log_prob: f32) -> usize {
         let old = self.nodes[id.index()].edges();
         let first = self.edges.len();
         self.edges.extend_from_within(old);

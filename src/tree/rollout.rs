@@ -79,6 +79,7 @@ impl Tree {
         };
         for step in steps {
             let edge = self.edge_of(recorded.end, step.token);
+            let edge = edge.filter(|&edge| !self.revises(edge));
             let (Some(edge), true) = (edge, recorded.finished) else {
                 recorded.finished = false;
                 recorded.unused.extend(step.child.slot());

@@ -43,8 +43,6 @@ pub enum Status {
 pub struct Leaf {
     pub(super) path: Vec<NodeId>,
     pub(super) status: Status,
-    /// The missing edge, in the status `Missing`.
-    pub(super) edge: usize,
 }
 
 impl Leaf {
@@ -79,7 +77,6 @@ impl Tree {
                 node: root,
                 in_flight: false,
             },
-            edge: 0,
         };
         self.walk(&mut leaf);
         leaf
@@ -90,8 +87,13 @@ impl Tree {
     /// over the work where the leaf that was to do it gave up.
     pub fn advance(&mut self, leaf: &mut Leaf) {
         match &mut leaf.status {
-            Status::Missing { in_flight, .. } => {
-                let link = &mut self.edges[leaf.edge].link;
+            Status::Missing {
+                parent,
+                token,
+                in_flight,
+            } => {
+                let edge = self.missing_edge(*parent, *token);
+                let link = &mut self.edges[edge].link;
                 if let Some(child) = link.child() {
                     // `attach` has passed the virtual loss on already.
                     leaf.path.push(child);
@@ -110,17 +112,31 @@ impl Tree {
         }
     }
 
+    /// The edge of a child that is not in the tree. Looked up each time: edges move where a node gets more.
+    pub(super) fn missing_edge(&self, parent: NodeId, token: u32) -> usize {
+        let edge = self.edge_of(parent, token);
+        edge.expect("a leaf waits for a child that its parent does not have")
+    }
+
     fn walk(&mut self, leaf: &mut Leaf) {
         loop {
             let id = leaf.last();
             let node = &self.nodes[id.index()];
+            let stage = self.stages[id.index()];
             let passed = leaf.path.len() > 1
-                && match self.stages[id.index()] {
+                && match stage {
                     Stage::Choice => self.params.pass_single_child && node.edge_count == 1,
-                    Stage::Passed => true,
+                    Stage::Passed | Stage::Given => true,
                     Stage::Closed | Stage::Open => false,
                 };
-            if node.terminal || (node.visits == 0 && !passed) {
+            if node.terminal && stage == Stage::Open {
+                // A revised text: the walk goes on before its end.
+                self.nodes[id.index()].in_flight -= 1;
+                leaf.path.pop();
+                continue;
+            }
+            let ended = node.terminal && stage != Stage::Closed;
+            if ended || (node.visits == 0 && !passed) {
                 // A known outcome is no work, so nobody has to wait for it.
                 let in_flight = node.claimed && node.outcome.is_nan();
                 if !in_flight {
@@ -132,7 +148,7 @@ impl Tree {
                 };
                 return;
             }
-            if self.stages[id.index()] == Stage::Closed {
+            if stage == Stage::Closed {
                 let in_flight = node.claimed;
                 self.nodes[id.index()].claimed = true;
                 leaf.status = Status::Closed {
@@ -155,7 +171,6 @@ impl Tree {
                 let in_flight = selected.link.claimed();
                 selected.link.set_claimed(true);
                 selected.link.add_waiting();
-                leaf.edge = edge;
                 leaf.status = Status::Missing {
                     parent: id,
                     token: selected.token,
@@ -181,7 +196,7 @@ impl Tree {
         };
         let unvisited = mean - f64::from(self.params.first_play_urgency);
         let evaluated = match self.stages[id.index()] {
-            Stage::Passed => visits + 1.0,
+            stage if stage.passes() => visits + 1.0,
             _ => visits,
         };
         // The leaf's own virtual loss does not count: alone, it must walk as if there were none.

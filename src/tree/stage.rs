@@ -9,18 +9,25 @@ pub enum Stage {
     Choice,
     /// No simulation ends here; they choose among the continuations whose prior is above 0.
     Passed,
+    /// Passed, and reached by a token that was put there instead of chosen ([`Tree::revise`]).
+    Given,
     /// A boundary between two options. The first simulation ends here; the next asks for options
-    /// ([`Status::Closed`](super::Status::Closed)).
+    /// ([`Status::Closed`](super::Status::Closed)). At the end of a text: for revisions.
     Closed,
     /// A boundary whose options are in the tree; simulations choose among the continuations whose
-    /// prior is above 0.
+    /// prior is above 0. The end of a text: simulations go on beside it, in its revisions.
     Open,
 }
 
 impl Stage {
     /// Whether continuations with a prior of 0 are left out.
     pub(super) fn chooses_by_prior(self) -> bool {
-        matches!(self, Stage::Passed | Stage::Open)
+        self.passes() || self == Stage::Open
+    }
+
+    /// Whether no simulation ends here.
+    pub(super) fn passes(self) -> bool {
+        matches!(self, Stage::Passed | Stage::Given)
     }
 }
 
@@ -34,7 +41,7 @@ impl Tree {
     /// at a node with a single continuation.
     pub fn decides(&self, node: NodeId) -> bool {
         match self.stage(node) {
-            Stage::Passed => false,
+            Stage::Passed | Stage::Given => false,
             Stage::Closed => !self.is_terminal(node),
             Stage::Choice | Stage::Open => self.choices(node).count() > 1,
         }

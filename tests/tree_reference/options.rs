@@ -6,37 +6,15 @@ use std::collections::{HashMap, HashSet};
 use tokenzero::tree::*;
 
 use super::brute_force::Stat;
+use super::draws::{GIVEN, drawn, open, revisions, to_be_revised};
 use super::world::{Random, Slots, World, attach, random_params};
-
-/// Draws of a boundary, each with its weight; equal ones occur.
-fn drawn(world: &World, boundary: &[u32], length: usize) -> Vec<(Vec<u32>, f64)> {
-    let count = 1 + world.hash(boundary, 20) % 5;
-    let option = |index: u64| {
-        let mut path = boundary.to_vec();
-        while path.len() < boundary.len() + length && !world.terminal(&path) {
-            let tokens = world.expansion(&path).tokens;
-            let draw = world.hash(&path, 30 + index);
-            // Now and then a token that is not among the kept ones.
-            let token = match draw % 8 {
-                0 => 11 + (draw >> 8) as u32 % 2,
-                _ => tokens[(draw >> 8) as usize % tokens.len()],
-            };
-            path.push(token);
-            // A rule on the option's tokens: some end early.
-            if world.hash(&path[boundary.len()..], 40).is_multiple_of(5) {
-                break;
-            }
-        }
-        let weight = 1.0 + (world.hash(boundary, 50 + index) % 3) as f64;
-        (path[boundary.len()..].to_vec(), weight)
-    };
-    (0..count).map(option).collect()
-}
 
 struct Reference {
     world: World,
     params: Params,
     length: usize,
+    /// Texts that were given revisions.
+    revised: HashSet<Vec<u32>>,
     stats: HashMap<Vec<u32>, Stat>,
     known: HashSet<Vec<u32>>,
     opened: HashSet<Vec<u32>>,
@@ -48,8 +26,41 @@ impl Reference {
         self.stats.get(path).copied().unwrap_or_default()
     }
 
+    /// The options of a boundary, and those among them that were revised: each revision is an option that
+    /// takes its share of the weight. Weights are whole numbers, and stay so.
+    fn options(&self, boundary: &[u32]) -> (Vec<(Vec<u32>, f64)>, Vec<Vec<u32>>) {
+        let mut options = drawn(&self.world, boundary, self.length);
+        let mut ended = Vec::new();
+        loop {
+            let full = |tokens: &[u32]| [boundary, tokens].concat();
+            let mut found = options.iter().map(|option| full(&option.0));
+            let Some(end) = found.find(|path| self.revised.contains(path)) else {
+                return (options, ended);
+            };
+            let own = revisions(&self.world, &end);
+            let all: f64 = own.iter().map(|revision| revision.1).sum();
+            let before = end[boundary.len()..end.len() - 1].to_vec();
+            options = options
+                .into_iter()
+                .flat_map(|(tokens, weight)| match full(&tokens) == end {
+                    false => vec![(tokens, weight * all)],
+                    true => own
+                        .iter()
+                        .map(|(more, share)| ([&before[..], more].concat(), weight * share))
+                        .collect(),
+                })
+                .collect();
+            ended.push(end);
+        }
+    }
+
     /// Where a leaf that stands at `from` stops. Options are followed one token at a time.
     fn walk(&self, from: &[u32]) -> Vec<u32> {
+        // From the end of a revised text it goes back a step.
+        let from = match self.revised.contains(from) {
+            true => &from[..from.len() - 1],
+            false => from,
+        };
         let mut boundary: Vec<u32> = Vec::new();
         loop {
             let unvisited = self.stat(&boundary).visits == 0;
@@ -57,7 +68,7 @@ impl Reference {
             if boundary.len() >= from.len() && (stops || self.world.terminal(&boundary)) {
                 return boundary;
             }
-            let mut options = drawn(&self.world, &boundary, self.length);
+            let mut options = self.options(&boundary).0;
             let mut at = boundary.clone();
             while !options
                 .iter()
@@ -89,7 +100,8 @@ impl Reference {
         let kept = self.kept(at);
         let rest = options.iter().map(|o| o.0[depth]);
         let rest = rest.filter(|token| !kept.contains(token));
-        let order: Vec<u32> = kept.iter().copied().chain(rest).collect();
+        let mut order: Vec<u32> = kept.iter().copied().chain(rest).collect();
+        order.sort_by_key(|&token| token == GIVEN[0]);
         let here = self.stat(at);
         let others = |path: &[u32]| {
             let through = self.flights.iter().filter(|f| f.starts_with(path)).count();
@@ -134,35 +146,8 @@ impl Reference {
     }
 }
 
-/// Hands the tree what was drawn at a boundary, states included.
-fn open(tree: &mut Tree, node: NodeId, world: &World, length: usize, slots: &mut Slots) {
-    let path = tree.tokens(node);
-    let action = |(tokens, weight): (Vec<u32>, f64)| {
-        let state = |n: usize| {
-            let path = [&path, &tokens[..=n]].concat();
-            (n + 1 < tokens.len()).then(|| (world.expansion(&path), slots.take()))
-        };
-        let states: Vec<_> = (0..tokens.len()).map(state).collect();
-        let steps = tokens.iter().zip(states);
-        Action {
-            steps: steps
-                .map(|(&token, state)| ActionStep {
-                    token,
-                    log_prob: -5.0,
-                    state,
-                })
-                .collect(),
-            weight,
-        }
-    };
-    let actions = drawn(world, &path, length)
-        .into_iter()
-        .map(action)
-        .collect();
-    slots.free(tree.open(node, actions));
-}
-
-fn matches_brute_force(seed: u64, wide: usize) -> usize {
+/// Nodes of the tree, and how many texts in it were revised.
+fn matches_brute_force(seed: u64, wide: usize, revises: bool) -> (usize, usize) {
     let mut random = Random(seed);
     let mut params = random_params(&mut random);
     params.driven.options = true;
@@ -177,6 +162,7 @@ fn matches_brute_force(seed: u64, wide: usize) -> usize {
         world,
         params,
         length,
+        revised: HashSet::new(),
         stats: HashMap::new(),
         known: HashSet::from([Vec::new()]),
         opened: HashSet::new(),
@@ -205,11 +191,15 @@ fn matches_brute_force(seed: u64, wide: usize) -> usize {
                 assert_eq!(path, reference.flights[index]);
                 if tree.stage(node) == Stage::Closed {
                     // A rollout that was recorded before must change nothing.
-                    if random.below(2) == 0 {
+                    let ends = tree.is_terminal(node);
+                    if !ends && random.below(2) == 0 {
                         plant(&mut tree, node, &world, &mut slots);
                     }
                     open(&mut tree, node, &world, length, &mut slots);
-                    reference.opened.insert(path.clone());
+                    match ends {
+                        true => reference.revised.insert(path.clone()),
+                        false => reference.opened.insert(path.clone()),
+                    };
                     for (tokens, _) in drawn(&world, &path, length) {
                         for n in 1..tokens.len() {
                             let inner = [&path, &tokens[..n]].concat();
@@ -233,6 +223,10 @@ fn matches_brute_force(seed: u64, wide: usize) -> usize {
                     stat.total += f64::from(value);
                 }
                 completed += 1;
+                let fresh = tree.stage(node) == Stage::Choice;
+                if revises && tree.is_terminal(node) && fresh && to_be_revised(&world, &path) {
+                    tree.reopen(node);
+                }
                 tree.check().unwrap();
                 continue;
             }
@@ -257,7 +251,11 @@ fn matches_brute_force(seed: u64, wide: usize) -> usize {
     let counted = tree.nodes().filter(|&node| tree.visits(node) > 0).count();
     assert_eq!(counted, reference.stats.len());
     answers(&tree, &reference);
-    tree.len()
+    for end in &reference.revised {
+        let visits = reference.stat(end).visits;
+        assert!(visits == 1 || wide > 1, "{end:?} has {visits} visits");
+    }
+    (tree.len(), reference.revised.len())
 }
 
 /// Records the greedy continuation of a node.
@@ -285,9 +283,10 @@ fn answers(tree: &Tree, reference: &Reference) {
                 _ => mean,
             }
         };
-        let ends: HashSet<Vec<u32>> = drawn(&reference.world, &[], reference.length)
-            .into_iter()
-            .map(|option| option.0)
+        let (options, ended) = reference.options(&[]);
+        let options = options.into_iter().map(|option| option.0);
+        let ends: HashSet<Vec<u32>> = options
+            .chain(ended)
             .filter(|path| reference.stat(path).visits > 0)
             .collect();
         let best = ends.iter().map(score).fold(f64::NEG_INFINITY, f64::max);
@@ -301,7 +300,7 @@ fn answers(tree: &Tree, reference: &Reference) {
 #[test]
 fn options_match_brute_force() {
     let nodes: usize = (0..150)
-        .map(|seed| matches_brute_force(7000 + seed, 1))
+        .map(|seed| matches_brute_force(7000 + seed, 1, false).0)
         .sum();
     assert!(nodes > 150 * 40, "the worlds are too small: {nodes} nodes");
 }
@@ -309,8 +308,24 @@ fn options_match_brute_force() {
 #[test]
 fn options_with_leaves_in_flight_match_brute_force() {
     for seed in 0..150 {
-        matches_brute_force(7500 + seed, 2 + seed as usize % 6);
+        matches_brute_force(7500 + seed, 2 + seed as usize % 6, false);
     }
+}
+
+#[test]
+fn revisions_match_brute_force() {
+    let revised: usize = (0..200)
+        .map(|seed| matches_brute_force(9000 + seed, 1, true).1)
+        .sum();
+    assert!(revised > 200, "{revised} texts were revised");
+}
+
+#[test]
+fn revisions_with_leaves_in_flight_match_brute_force() {
+    let revised: usize = (0..200)
+        .map(|seed| matches_brute_force(9500 + seed, 2 + seed as usize % 6, true).1)
+        .sum();
+    assert!(revised > 200, "{revised} texts were revised");
 }
 
 #[test]
