@@ -326,6 +326,7 @@ fn every_way_to_learn_a_value_makes_a_run() {
         ("questions", &["joint.draw=questions"]),
         ("temperature", &[held_out, "joint.calibrate=temperature"]),
         ("pessimistic", &["learn.heads=3", pessimism]),
+        ("on_policy", &["collect.samples=4"]),
         (
             "together",
             &[
@@ -401,6 +402,10 @@ fn values_that_cannot_be_learned_so_are_refused() {
             "no held-out questions",
         ),
         (&["learn.heads=0"], "learn.heads"),
+        (
+            &["collect.samples=2", "collect.draws=2"],
+            "no tree to draw texts beside",
+        ),
         (&["evaluate.search.searched.pessimism=-1"], "pessimism"),
     ] {
         let mut command = tokenzero();
@@ -415,7 +420,7 @@ fn the_sweep_of_value_learning_holds_together() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = root.join("recipes/family/value.toml");
     let sweep = tokenzero::recipe::sweep::Sweep::read(&file).unwrap();
-    assert_eq!(sweep.variants().len(), 10);
+    assert_eq!(sweep.variants().len(), 11);
 }
 
 #[test]

@@ -227,7 +227,11 @@ impl Sample {
     /// Slots that a search of a train question sets aside.
     pub fn reserved(&self, recipe: &Recipe) -> f64 {
         let prompt = self.prompt.mean as usize;
-        recipe.collect.search.reserved_slots(prompt) as f64
+        let drawn = match recipe.collect.samples {
+            0 => 0,
+            count => prompt + count * (recipe.collect.search.max_new_tokens + 1),
+        };
+        recipe.collect.search.reserved_slots(prompt).max(drawn) as f64
     }
 
     /// Tokens that the policy forwards for an evaluated question.

@@ -19,7 +19,7 @@
 //! | `schema_version` | u32 | [`SCHEMA_VERSION`], the same on every row |
 //! | `iteration` | u32 | iteration of the loop that grew the tree |
 //! | `problem` | u64 | id of the question in its data set |
-//! | `tree` | u32 | number of the tree among those of the problem and iteration |
+//! | `tree` | u32 | 0 for the question's tree, 1 for the texts drawn beside it (`collect.samples`), whose visits count draws |
 //! | `node` | u32 | index of the node in its tree; 0 is the root |
 //! | `parent` | u32, nullable | index of the parent; null for the root |
 //! | `token` | u32, nullable | token that leads from the parent here; null for the root |

@@ -56,12 +56,17 @@ pub(super) struct Text {
 /// The trajectories of `trees` that the value learns from.
 ///
 /// A position's target is its node's mean return, its weight the node's visits; a node that several
-/// texts share counts in the first of them only. The stop token is never forwarded in a search, so
+/// texts share counts in the first of them only. Texts that were drawn beside a tree are all taken: a
+/// choice among them would not be what the policy writes. The stop token is never forwarded in a search, so
 /// it has no position of its own.
 pub fn value_examples(trees: &[TreeRecord], params: &Params, seed: u64) -> Vec<ValueExample> {
     let mut examples = Vec::new();
     for tree in trees {
-        for text in chosen(tree, params.trajectories, seed) {
+        let limit = match tree.is_samples() {
+            true => 0,
+            false => params.trajectories,
+        };
+        for text in chosen(tree, limit, seed) {
             let steps = text.nodes.len() - 1;
             let ends_by_stop = tree.nodes[text.nodes[steps]].terminal;
             let forwarded = steps - usize::from(ends_by_stop);
@@ -303,6 +308,36 @@ pub(super) mod tests {
             policy_examples(&[generated], &all(), &tokenizer).0[0].first,
             2
         );
+    }
+
+    #[test]
+    fn texts_beside_a_tree_teach_the_value_alone() {
+        // Three draws: `5 0` twice and `6 0`.
+        let mut beside = tree();
+        beside.tree = TreeRecord::SAMPLES;
+        let counts = [(3, 1.0), (2, 2.0), (2, 2.0), (1, -1.0), (1, -1.0)];
+        for (node, (visits, sum)) in beside.nodes.iter_mut().zip(counts) {
+            (node.visits, node.return_sum) = (visits, sum);
+        }
+        let params = Params {
+            trajectories: 1,
+            ..all()
+        };
+        let examples = value_examples(&[tree(), beside.clone()], &params, 0);
+        assert_eq!(examples.len(), 3, "the limit is the tree's");
+        assert_eq!(examples[1].weights, [3.0, 2.0]);
+        assert_eq!(examples[1].targets, [1.0 / 3.0, 1.0]);
+        assert_eq!(examples[2].weights, [0.0, 1.0]);
+        let tokenizer = tokenizer();
+        for teach in [
+            distil::Teach::Solutions,
+            distil::Teach::Visits { temperature: 1.0 },
+        ] {
+            let mut params = all();
+            params.policy.teach = teach;
+            let of = |trees: &[TreeRecord]| policy_examples(trees, &params, &tokenizer).0;
+            assert_eq!(of(&[tree(), beside.clone()]), of(&[tree()]));
+        }
     }
 
     #[test]
