@@ -327,6 +327,7 @@ fn every_way_to_learn_a_value_makes_a_run() {
         ("temperature", &[held_out, "joint.calibrate=temperature"]),
         ("pessimistic", &["learn.heads=3", pessimism]),
         ("on_policy", &["collect.samples=4"]),
+        ("features", &[held_out, "joint.calibrate=features"]),
         (
             "together",
             &[
@@ -385,8 +386,11 @@ fn every_way_to_learn_a_value_makes_a_run() {
         let heads = sets.iter().any(|set| set.starts_with("learn.heads"));
         assert_eq!(saved["heads"].is_u64(), heads, "{name}: {saved}");
         // A temperature lies in the weights of one logit; a table does not.
-        let table = sets.iter().any(|set| set.ends_with("calibrate=isotonic"));
-        assert_eq!(saved["calibration"].is_object(), table, "{name}: {saved}");
+        let kept = ["calibrate=isotonic", "calibrate=features"];
+        let kept = sets
+            .iter()
+            .any(|set| kept.iter().any(|kept| set.ends_with(kept)));
+        assert_eq!(saved["calibration"].is_object(), kept, "{name}: {saved}");
     }
 }
 
@@ -406,6 +410,13 @@ fn values_that_cannot_be_learned_so_are_refused() {
             &["collect.samples=2", "collect.draws=2"],
             "no tree to draw texts beside",
         ),
+        (
+            &[
+                "joint.calibrate=features",
+                "collect.search.random_root.share=1",
+            ],
+            "starts inside a solution",
+        ),
         (&["evaluate.search.searched.pessimism=-1"], "pessimism"),
     ] {
         let mut command = tokenzero();
@@ -420,7 +431,7 @@ fn the_sweep_of_value_learning_holds_together() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = root.join("recipes/family/value.toml");
     let sweep = tokenzero::recipe::sweep::Sweep::read(&file).unwrap();
-    assert_eq!(sweep.variants().len(), 11);
+    assert_eq!(sweep.variants().len(), 12);
 }
 
 #[test]

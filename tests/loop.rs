@@ -2,6 +2,8 @@
 
 #[path = "loop/actions.rs"]
 mod actions;
+#[path = "loop/blend.rs"]
+mod blend;
 
 use std::ops::Range;
 use std::path::Path;

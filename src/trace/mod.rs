@@ -26,7 +26,7 @@
 //! | `root_depth` | u32 | how many tokens at the end of `prompt_tokens` were generated |
 //! | `visits` | u32 | simulations that passed through the node |
 //! | `return_sum` | f64 | sum of the leaf values that these backed up, each in \[-1, 1\] |
-//! | `value` | f32 | the value head's estimate, in \[-1, 1\] |
+//! | `value` | f32 | the value head's estimate, in \[-1, 1\], calibrated as the search reads it |
 //! | `outcome` | f32, nullable | return of the greedy rollout through the node, in \[-1, 1\], if known |
 //! | `terminal` | bool | the state has ended: a stop token or the length limit |
 //! | `agreement` | f32, nullable | share of the texts drawn from the middle of this one that ended right |

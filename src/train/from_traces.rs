@@ -49,6 +49,8 @@ pub(super) struct Text {
     /// Targets and weights at these nodes.
     targets: Vec<f32>,
     weights: Vec<f32>,
+    /// Of each node the log-probability of its token, 0 at the root, and that of its first continuation.
+    probabilities: Vec<[f32; 2]>,
     pub outcome: f32,
     pub log_prob: f64,
 }
@@ -60,6 +62,20 @@ pub(super) struct Text {
 /// choice among them would not be what the policy writes. The stop token is never forwarded in a search, so
 /// it has no position of its own.
 pub fn value_examples(trees: &[TreeRecord], params: &Params, seed: u64) -> Vec<ValueExample> {
+    let mut examples = value_examples_with_probabilities(trees, params, seed);
+    for example in &mut examples {
+        example.probabilities = Vec::new();
+    }
+    examples
+}
+
+/// [`value_examples`] with the policy's probabilities along each text whose tree begins at the prompt: what
+/// came before a root is not recorded.
+pub fn value_examples_with_probabilities(
+    trees: &[TreeRecord],
+    params: &Params,
+    seed: u64,
+) -> Vec<ValueExample> {
     let mut examples = Vec::new();
     for tree in trees {
         let limit = match tree.is_samples() {
@@ -83,6 +99,10 @@ pub fn value_examples(trees: &[TreeRecord], params: &Params, seed: u64) -> Vec<V
                 weights: text.weights[..=forwarded].to_vec(),
                 question: tree.problem,
                 outcome: text.outcome,
+                probabilities: match tree.root_depth {
+                    0 => text.probabilities[..=forwarded].to_vec(),
+                    _ => Vec::new(),
+                },
             });
         }
     }
@@ -189,10 +209,14 @@ fn text(nodes: &[NodeRecord], end: usize, outcome: f32, owned: &mut [bool]) -> T
     let mut path: Vec<usize> = std::iter::successors(Some(end), up).collect();
     path.reverse();
     let mut log_prob = 0.0;
-    for pair in path.windows(2) {
+    let mut probabilities = vec![[0.0; 2]; path.len()];
+    for (step, pair) in path.windows(2).enumerate() {
         let (parent, child) = (&nodes[pair[0]], &nodes[pair[1]]);
         let rank = rank(parent, child.token);
-        log_prob += f64::from(parent.child_log_probs.get(rank).copied().unwrap_or(-20.0));
+        let own = parent.child_log_probs.get(rank).copied().unwrap_or(-20.0);
+        log_prob += f64::from(own);
+        probabilities[step][1] = parent.child_log_probs.first().copied().unwrap_or(own);
+        probabilities[step + 1][0] = own;
     }
     let mut targets = Vec::with_capacity(path.len());
     let mut weights = Vec::with_capacity(path.len());
@@ -215,6 +239,7 @@ fn text(nodes: &[NodeRecord], end: usize, outcome: f32, owned: &mut [bool]) -> T
         nodes: path,
         targets,
         weights,
+        probabilities,
         outcome,
         log_prob,
     }
@@ -292,6 +317,24 @@ pub(super) mod tests {
         assert_eq!(wrong.tokens, [1, 2, 3, 6]);
         assert_eq!(wrong.targets, [0.5, -1.0]);
         assert_eq!(wrong.weights, [0.0, 1.0], "the root is the first text's");
+    }
+
+    #[test]
+    fn the_probabilities_along_a_text_are_known_from_its_prompt_on() {
+        let mut searched = tree();
+        assert!(
+            value_examples(&[searched.clone()], &all(), 0)[0]
+                .probabilities
+                .is_empty()
+        );
+        let of = |tree: &TreeRecord| {
+            value_examples_with_probabilities(std::slice::from_ref(tree), &all(), 0)
+        };
+        let examples = of(&searched);
+        assert_eq!(examples[0].probabilities, [[0.0, -0.2], [-0.2, 0.0]]);
+        assert_eq!(examples[1].probabilities, [[0.0, -0.2], [-1.8, 0.0]]);
+        searched.root_depth = 1;
+        assert!(of(&searched)[0].probabilities.is_empty());
     }
 
     #[test]

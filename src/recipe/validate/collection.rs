@@ -4,6 +4,7 @@ use super::Checker;
 use crate::collect::{self, imagine};
 use crate::recipe::toml_source::Error;
 use crate::task::Kind;
+use crate::train::calibrate::Calibrate;
 
 impl Checker<'_> {
     /// Texts beside trees need trees.
@@ -15,6 +16,25 @@ impl Checker<'_> {
             "collect.samples",
             "with collect.draws there is no tree to draw texts beside".into(),
             "set one of collect.samples and collect.draws to 0",
+        ))
+    }
+
+    /// A calibration with features needs texts whose probabilities are known from their prompts on.
+    pub(super) fn from_prompts(
+        &self,
+        section: &str,
+        how: Calibrate,
+        params: &collect::Params,
+    ) -> Result<(), Error> {
+        let within = params.search.random_root.share >= 1.0 && params.draws + params.samples == 0;
+        if how != Calibrate::Features || !within {
+            return Ok(());
+        }
+        Err(self.invalid(
+            &format!("{section}.calibrate"),
+            "every tree starts inside a solution, and the probabilities before its root are not recorded"
+                .into(),
+            "set collect.search.random_root.share below 1, draw collect.samples, or calibrate otherwise",
         ))
     }
 
