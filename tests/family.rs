@@ -409,6 +409,8 @@ fn every_way_to_learn_a_value_makes_a_run() {
         ("questions", &["joint.draw=questions"]),
         ("temperature", &[held_out, "joint.calibrate=temperature"]),
         ("pessimistic", &["learn.heads=3", pessimism]),
+        ("on_policy", &["collect.samples=4"]),
+        ("features", &[held_out, "joint.calibrate=features"]),
         (
             "together",
             &[
@@ -467,8 +469,11 @@ fn every_way_to_learn_a_value_makes_a_run() {
         let heads = sets.iter().any(|set| set.starts_with("learn.heads"));
         assert_eq!(saved["heads"].is_u64(), heads, "{name}: {saved}");
         // A temperature lies in the weights of one logit; a table does not.
-        let table = sets.iter().any(|set| set.ends_with("calibrate=isotonic"));
-        assert_eq!(saved["calibration"].is_object(), table, "{name}: {saved}");
+        let kept = ["calibrate=isotonic", "calibrate=features"];
+        let kept = sets
+            .iter()
+            .any(|set| kept.iter().any(|kept| set.ends_with(kept)));
+        assert_eq!(saved["calibration"].is_object(), kept, "{name}: {saved}");
     }
 }
 
@@ -484,6 +489,17 @@ fn values_that_cannot_be_learned_so_are_refused() {
             "no held-out questions",
         ),
         (&["learn.heads=0"], "learn.heads"),
+        (
+            &["collect.samples=2", "collect.draws=2"],
+            "no tree to draw texts beside",
+        ),
+        (
+            &[
+                "joint.calibrate=features",
+                "collect.search.random_root.share=1",
+            ],
+            "starts inside a solution",
+        ),
         (&["evaluate.search.searched.pessimism=-1"], "pessimism"),
     ] {
         let mut command = tokenzero();

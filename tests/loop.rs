@@ -2,6 +2,8 @@
 
 #[path = "loop/actions.rs"]
 mod actions;
+#[path = "loop/blend.rs"]
+mod blend;
 #[path = "loop/embedded.rs"]
 mod embedded;
 #[path = "loop/judges.rs"]
@@ -72,6 +74,11 @@ impl Bench {
 
     fn collect_for(&self, params: &collect::Params, rewards: Rewards) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
+        self.collect_into(dir.path(), params, rewards);
+        dir
+    }
+
+    fn collect_into(&self, dir: &Path, params: &collect::Params, rewards: Rewards) {
         let monitor = Monitor::silent();
         let setting = Setting {
             policy: &self.policy(),
@@ -84,8 +91,7 @@ impl Bench {
             stop: &Stop::default(),
         };
         let problems = self.task.train(0..params.questions).unwrap();
-        collect::collect(&setting, &problems, params, dir.path()).unwrap();
-        dir
+        collect::collect(&setting, &problems, params, dir).unwrap();
     }
 }
 
@@ -216,6 +222,59 @@ fn right_solutions_are_drawn_anew_from_their_middle_and_charged() {
         seen += usize::from(solved);
     }
     assert!(seen > 3, "{seen} of 24 were solved");
+}
+
+#[test]
+fn texts_are_drawn_beside_trees_and_charged_and_the_trees_stay_as_they_are() {
+    let bench = Bench::new(false);
+    let mut how = params(16);
+    how.search.random_root.share = 0.5;
+    let plain = trace::read_dir(bench.collect(&how).path()).unwrap();
+    how.samples = 6;
+    let many = bench.collect(&how);
+    how.workers = 1;
+    let one = bench.collect(&how);
+    assert_eq!(files(many.path()).len(), 4, "three shards and a manifest");
+    assert_eq!(files(many.path()), files(one.path()));
+
+    let all = trace::read_dir(many.path()).unwrap();
+    let (samples, trees): (Vec<_>, Vec<_>) = all.iter().cloned().partition(TreeRecord::is_samples);
+    assert_eq!(trees, plain);
+    assert_eq!(samples.len(), trees.len());
+    let mut apart = 0;
+    for (tree, drawn) in trees.iter().zip(&samples) {
+        assert_eq!(tree.problem, drawn.problem);
+        assert_eq!(&tree.prompt[..tree.prompt_len()], drawn.prompt);
+        assert_eq!((drawn.simulations, drawn.root_depth), (6, 0));
+        let mut below = vec![(0, 0.0); drawn.nodes.len()];
+        let mut tokens = drawn.prompt.len() - 1;
+        for (index, node) in drawn.nodes.iter().enumerate().rev() {
+            if let (true, Some(outcome)) = (node.terminal, node.outcome) {
+                below[index] = (node.visits, f64::from(node.visits) * f64::from(outcome));
+                tokens += node.visits as usize * drawn.path(index).len();
+                apart += 1;
+            }
+            // Every draw goes on to an end, and counts once on its way.
+            assert_eq!((node.visits, node.return_sum), below[index]);
+            if let Some(parent) = node.parent.map(|parent| parent as usize) {
+                below[parent].0 += node.visits;
+                below[parent].1 += node.return_sum;
+            }
+        }
+        assert_eq!(drawn.nodes[0].visits, 6);
+        assert_eq!(drawn.forward_tokens, tokens as u64);
+    }
+    assert!(apart > 2 * samples.len(), "{apart} texts");
+
+    // A process that ended between the two records of the second question.
+    let torn = tempfile::tempdir().unwrap();
+    let (mut journal, _) = trace::Journal::open(torn.path()).unwrap();
+    for (place, record) in all.iter().enumerate().take(3) {
+        journal.append(place, record).unwrap();
+    }
+    drop(journal);
+    bench.collect_into(torn.path(), &how, Rewards::correctness(bench.task.clone()));
+    assert_eq!(files(torn.path()), files(many.path()));
 }
 
 #[test]

@@ -80,6 +80,7 @@ fn trajectories() -> Vec<ValueExample> {
                 question: i as u64 / 2,
                 outcome: outcome.signum(),
                 tokens: e.tokens,
+                probabilities: Vec::new(),
             }
         })
         .collect()

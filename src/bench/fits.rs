@@ -57,6 +57,7 @@ pub(super) fn value(
                 tokens,
                 question: (id / params.siblings) as u64,
                 outcome: 1.0,
+                probabilities: Vec::new(),
             }
         })
         .collect();

@@ -57,6 +57,16 @@ pub(super) fn run(args: Args) -> Result<()> {
     let evaluation = Evaluation::read(&dir.join("evaluation.json")).into_diagnostic()?;
     let device = crate::model::device::open("cpu").into_diagnostic()?;
     let checkpoint = Checkpoint::load(&dir.join("checkpoint"), &device).into_diagnostic()?;
+    let blended = checkpoint.value.as_ref().is_some_and(|value| {
+        let calibration = &value.head().readout.calibration;
+        calibration.blend().is_some()
+    });
+    if blended && matches!(args.what, What::Value) {
+        tracing::warn!(
+            "searches blend this value with the policy's log-probabilities, which the exported net does not \
+             do: the weights lie beside it, in value.json"
+        );
+    }
     let card = card(&recipe, iteration, &evaluation);
     let stored = match args.dtype {
         Type::F32 => StoredType::F32,

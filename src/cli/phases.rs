@@ -7,7 +7,7 @@ use crate::recipe::Recipe;
 use crate::stop::Stop;
 use crate::task::reward::Rewards;
 use crate::train::fit_value::Kind;
-use crate::train::from_traces::{policy_examples, value_examples};
+use crate::train::from_traces::policy_examples;
 use crate::train::{
     Context, FitReport, PolicyExample, ValueExample, fit_joint, fit_policy, fit_value,
 };
@@ -119,7 +119,7 @@ impl Start {
     }
 
     fn values(&self) -> Vec<ValueExample> {
-        value_examples(&self.trees, &self.recipe.traces, self.recipe.seed)
+        self.recipe.value_examples(&self.trees)
     }
 
     fn solutions(&self) -> Vec<PolicyExample> {

@@ -2,6 +2,7 @@
 
 mod gallery;
 pub mod imagine;
+mod question;
 mod record;
 mod shards;
 mod summary;
@@ -10,11 +11,12 @@ pub use summary::Summary;
 
 use crate::model::Tokenizer;
 use crate::monitor::Monitor;
-use crate::search::{self, Grader, Policy, SampleParams, draw_problem, search_problem};
+use crate::search::{self, Grader, Policy, SampleParams};
 use crate::stop::{Stop, Stopped};
 use crate::task::reward::Rewards;
 use crate::task::{Problem, Task, Train};
 use crate::trace::{self, TreeRecord};
+use question::Question;
 use serde::{Deserialize, Serialize};
 use shards::Shards;
 use std::path::Path;
@@ -38,7 +40,13 @@ pub struct Params {
     /// Texts drawn for a question instead of searching a tree: rejection sampling, the control of every
     /// search. 0 searches. Default 0.
     pub draws: usize,
-    /// How texts are drawn, with `draws`.
+    /// Texts drawn from a question's prompt beside its tree, so that the value also sees what the policy
+    /// writes by itself: a search visits good places. The value learns from all of them, each counting one
+    /// visit (`traces.trajectories` does not limit them); the policy learns nothing of them. Their tokens,
+    /// the prompt's too, are charged. 0 draws none. Default 0.
+    pub samples: usize,
+    /// How texts are drawn, with `draws` or `samples`; those beside a tree are no longer than
+    /// `search.max_new_tokens`.
     pub sampling: SampleParams,
     /// Questions that the policy writes for itself.
     pub imagine: imagine::Params,
@@ -54,10 +62,18 @@ impl Default for Params {
             shard: 256,
             max_failures: 0.05,
             draws: 0,
+            samples: 0,
             sampling: SampleParams::default(),
             imagine: imagine::Params::default(),
             search: search::Params::default(),
         }
+    }
+}
+
+impl Params {
+    /// Records of a question: its tree, and the texts drawn beside it.
+    fn records(&self) -> usize {
+        1 + usize::from(self.samples > 0)
     }
 }
 
@@ -157,7 +173,7 @@ pub fn collect(
 }
 
 /// Searches `problems` and hands over each tree as soon as it is there, with the position of its
-/// problem; nothing is written.
+/// problem, and behind it the texts drawn beside it; nothing is written.
 ///
 /// # Errors
 /// As [`collect`], and the first error of `keep`.
@@ -165,7 +181,7 @@ pub fn search_each(
     setting: &Setting<'_>,
     problems: &[&Problem<Train>],
     params: &Params,
-    keep: impl FnMut(usize, TreeRecord) -> Result<(), Error>,
+    mut keep: impl FnMut(usize, TreeRecord) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -182,43 +198,22 @@ pub fn search_each(
         _ => setting.policy.clone(),
     };
     let jobs = problems.iter().map(|&problem| {
-        let problem = problem.clone();
         let prompt = setting.task.prompt(&problem.question);
         let prompt = setting.tokenizer.prompt(&prompt.plain, &prompt.messages);
-        let grader = Grader::new(setting.tokenizer.clone(), setting.rewards.clone(), &problem);
-        let (policy, search) = (ready.clone(), params_of_jobs.clone());
-        let (id, iteration) = (problem.id, setting.iteration);
-        let imagined = problem.imagined;
-        let failed = move |reason: String| {
-            let tree = TreeRecord::failed(id, iteration, reason);
-            Ok(TreeRecord { imagined, ..tree })
+        let question = Question {
+            policy: ready.clone(),
+            grader: Grader::new(setting.tokenizer.clone(), setting.rewards.clone(), problem),
+            problem: problem.clone(),
+            prompt: prompt.map_err(|error| error.to_string()),
+            params: params_of_jobs.clone(),
+            iteration: setting.iteration,
+            seed,
         };
-        Ok(async move {
-            let prompt = match prompt {
-                Ok(prompt) => prompt,
-                Err(error) => return failed(error.to_string()),
-            };
-            let made = match search.draws {
-                0 => search_problem(&policy, &grader, &problem, &prompt, &search.search, seed)
-                    .await
-                    .map(|searched| record::of(&searched, iteration)),
-                count => {
-                    let wanted = (count, search.search.top_k);
-                    let how = &search.sampling;
-                    draw_problem(&policy, &grader, &problem, &prompt, wanted, how, seed)
-                        .await
-                        .map(|drafts| record::of_draws(&drafts, iteration))
-                }
-            };
-            match made {
-                Ok(tree) => Ok(TreeRecord { imagined, ..tree }),
-                Err(search::Error::Engine(error)) if error.is_of_request() => {
-                    failed(error.to_string())
-                }
-                Err(search::Error::Reward(fault)) => failed(fault.to_string()),
-                Err(error) => Err(error.into()),
-            }
-        })
+        Ok(question.records())
     });
-    runtime.block_on(search::crowd(jobs, params.workers, setting.stop, keep))
+    let each = |job, records: Vec<TreeRecord>| {
+        let mut records = records.into_iter();
+        records.try_for_each(|record| keep(job, record))
+    };
+    runtime.block_on(search::crowd(jobs, params.workers, setting.stop, each))
 }

@@ -13,13 +13,16 @@ pub(super) struct Shards<'a> {
     setting: &'a Setting<'a>,
     dir: &'a Path,
     params: &'a Params,
-    /// Trees in a file.
+    /// Records of a question.
+    each: usize,
+    /// Records in a file, those of a question together.
     size: usize,
-    /// Trees in all files.
+    /// Records in all files.
     total: usize,
     start: Instant,
     written: Vec<ShardEntry>,
-    /// Finished trees whose file is not complete, by the number of their problem.
+    /// Finished records whose file is not complete, by their place: the number of their problem times
+    /// `each`, and their own.
     waiting: BTreeMap<usize, TreeRecord>,
     /// Where these are kept until it is.
     journal: Journal,
@@ -35,14 +38,16 @@ impl<'a> Shards<'a> {
         setting: &'a Setting<'a>,
         dir: &'a Path,
         params: &'a Params,
-        total: usize,
+        problems: usize,
     ) -> Result<Self, Error> {
-        let size = params.shard.max(1);
+        let each = params.records();
+        let (size, total) = (params.shard.max(1) * each, problems * each);
         let (journal, finished) = Journal::open(dir)?;
         let mut shards = Shards {
             setting,
             dir,
             params,
+            each,
             size,
             total,
             start: Instant::now(),
@@ -69,28 +74,34 @@ impl<'a> Shards<'a> {
         Ok(shards)
     }
 
-    /// Whether the tree of problem `index` is there.
+    /// Whether all records of problem `index` are there.
     pub fn has(&self, index: usize) -> bool {
-        index < self.written.len() * self.size || self.waiting.contains_key(&index)
+        let first = index * self.each;
+        let mut places = first..first + self.each;
+        first < self.written.len() * self.size
+            || places.all(|place| self.waiting.contains_key(&place))
     }
 
-    /// Takes the tree of problem `index`.
+    /// Takes a record of problem `index`.
     pub fn add(&mut self, index: usize, tree: TreeRecord) -> Result<(), Error> {
-        self.journal.append(index, &tree)?;
-        let failure = tree.failure.clone().map(|reason| (tree.problem, reason));
-        self.waiting.insert(index, tree);
+        let place = index * self.each + usize::from(tree.is_samples());
+        self.journal.append(place, &tree)?;
+        let failure = tree.failure.clone().filter(|_| !tree.is_samples());
+        let failure = failure.map(|reason| (tree.problem, reason));
+        self.waiting.insert(place, tree);
         if let Some((question, reason)) = failure {
             tracing::warn!("question {question} could not be searched: {reason}");
             let waiting = self
                 .waiting
                 .values()
-                .filter(|t| t.failure.is_some())
+                .filter(|t| t.failure.is_some() && !t.is_samples())
                 .count();
             let failed = self.summary.failed as usize + waiting;
-            if failed as f64 > self.params.max_failures * self.total as f64 {
+            let total = self.total / self.each;
+            if failed as f64 > self.params.max_failures * total as f64 {
                 return Err(Error::Failures {
                     failed,
-                    total: self.total,
+                    total,
                     limit: self.params.max_failures,
                     question,
                     reason,
@@ -128,7 +139,9 @@ impl<'a> Shards<'a> {
     fn close(&mut self, entry: ShardEntry, trees: &[TreeRecord]) {
         for tree in trees {
             self.summary.count(tree);
-            self.gallery.add(tree, self.setting.tokenizer);
+            if !tree.is_samples() {
+                self.gallery.add(tree, self.setting.tokenizer);
+            }
         }
         self.written.push(entry);
         self.summary.seconds = self.start.elapsed().as_secs_f64();

@@ -41,8 +41,32 @@ pub struct Summary {
     /// Questions that the policy wrote for itself, where it was asked to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imagined: Option<Imagination>,
+    /// Texts drawn beside the trees, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Samples>,
     /// Wall-clock time.
     pub seconds: f64,
+}
+
+/// Texts drawn beside the trees: what the policy writes by itself. No other figure counts them but the
+/// forward tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Samples {
+    pub texts: u64,
+    /// Those of them that are right.
+    pub right: u64,
+    /// Forward tokens, prompts included.
+    pub forward_tokens: u64,
+}
+
+impl Samples {
+    fn count(&mut self, tree: &TreeRecord) {
+        let ends = tree.nodes.iter().filter(|node| node.terminal);
+        let right = ends.filter(|node| node.outcome.is_some_and(|outcome| outcome > 0.0));
+        self.texts += u64::from(tree.simulations);
+        self.right += right.map(|node| u64::from(node.visits)).sum::<u64>();
+        self.forward_tokens += tree.forward_tokens;
+    }
 }
 
 /// How trees look, as sums over them.
@@ -98,6 +122,10 @@ impl Shape {
 
 impl Summary {
     pub(super) fn count(&mut self, tree: &TreeRecord) {
+        if tree.is_samples() {
+            self.forward_tokens += tree.forward_tokens;
+            return self.samples.get_or_insert_default().count(tree);
+        }
         let ends = || tree.nodes.iter().filter(|n| n.terminal);
         let right = ends()
             .filter(|n| n.outcome.is_some_and(|o| o > 0.0))
@@ -191,6 +219,10 @@ impl Summary {
             ),
         ];
         monitor.scalars(&scalars, step);
+        if let Some(samples) = &self.samples {
+            let right = samples.right as f64 / samples.texts.max(1) as f64;
+            monitor.scalars(&[("collect/right_share_of_samples", right)], step);
+        }
     }
 }
 
@@ -224,5 +256,32 @@ mod tests {
         summary.count(&tree);
         assert_eq!((summary.questions, summary.failed), (2, 1));
         assert_eq!(summary.shape, shape);
+        let drawn = TreeRecord {
+            tree: TreeRecord::SAMPLES,
+            forward_tokens: 50,
+            simulations: 4,
+            nodes: vec![
+                node(None, 4),
+                NodeRecord {
+                    terminal: true,
+                    outcome: Some(1.0),
+                    ..node(Some(0), 3)
+                },
+            ],
+            ..TreeRecord::default()
+        };
+        let before = summary.clone();
+        summary.count(&drawn);
+        let samples = summary.samples.unwrap();
+        assert_eq!(
+            (samples.texts, samples.right, samples.forward_tokens),
+            (4, 3, 50)
+        );
+        let expected = Summary {
+            samples: summary.samples,
+            forward_tokens: before.forward_tokens + 50,
+            ..before
+        };
+        assert_eq!(summary, expected);
     }
 }

@@ -4,7 +4,7 @@ use super::pool::Slot;
 use super::request::{Reply, Request};
 use super::thread::{Message, Shared, Worker};
 use super::{Load, Params, Place};
-use crate::model::{Decoder, Value};
+use crate::model::{Blend, Decoder, Value};
 use burn::tensor::Device;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
@@ -80,6 +80,7 @@ pub struct EngineHandle {
     nets: u64,
     /// Of the policy.
     parameters: usize,
+    blend: Option<Blend>,
     device: Device,
 }
 
@@ -127,6 +128,7 @@ impl Engine {
             vocab: config.vocab_size,
             nets,
             parameters: config.parameters(),
+            blend: (value.as_ref()).and_then(|value| value.head().readout.calibration.blend()),
             device: policy.embedding.val().device(),
         };
         let thread = std::thread::Builder::new()
@@ -204,6 +206,12 @@ impl EngineHandle {
     /// Parameters of the policy.
     pub fn parameters(&self) -> usize {
         self.parameters
+    }
+
+    /// What the net's values are to be blended by with the policy's probabilities, where they are: the
+    /// outputs hold them as they are.
+    pub fn blend(&self) -> Option<&Blend> {
+        self.blend.as_ref()
     }
 
     /// Where the weights were when the engine started.

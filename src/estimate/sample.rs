@@ -153,9 +153,13 @@ impl Sample {
     pub fn reserved(&self, recipe: &Recipe) -> f64 {
         let prompt = self.prompt.mean as usize;
         let limit = recipe.collect.sampling.max_new_tokens;
-        let slots = match recipe.collect.draws {
-            0 => recipe.collect.search.reserved_slots(prompt),
-            draws => prompt + draws * (limit + 1),
+        let slots = match (recipe.collect.draws, recipe.collect.samples) {
+            (0, 0) => recipe.collect.search.reserved_slots(prompt),
+            (0, samples) => {
+                let drawn = prompt + samples * (recipe.collect.search.max_new_tokens + 1);
+                recipe.collect.search.reserved_slots(prompt).max(drawn)
+            }
+            (draws, _) => prompt + draws * (limit + 1),
         };
         slots as f64
     }

@@ -182,23 +182,26 @@ impl<'a> Bench<'a> {
         if trees.is_empty() {
             return Ok(seconds / count.max(1) as f64);
         }
-        let number = trees.len() as f64;
+        let searched = trees.iter().filter(|tree| !tree.is_samples()).count();
+        let number = searched as f64;
+        // What was drawn beside a tree comes right behind it.
+        let questions = || trees.chunks(trees.len() / searched);
         let nodes: usize = trees.iter().map(|tree| tree.nodes.len()).sum();
         // What a file has once, its schema and statistics, must not count for every tree.
         let bytes = |trees: &[TreeRecord]| -> Result<f64, Error> {
             let name = Path::new("a sample of trees");
             Ok(trace::encode_shard(name, trees)?.len() as f64)
         };
-        let half: Vec<TreeRecord> = trees.iter().step_by(2).cloned().collect();
-        let tree_bytes = match trees.len() - half.len() {
+        let half: Vec<TreeRecord> = questions().step_by(2).flatten().cloned().collect();
+        let tree_bytes = match searched - searched.div_ceil(2) {
             0 => bytes(&trees)?,
             rest => (bytes(&trees)? - bytes(&half)?) / rest as f64,
         };
         let values = value_examples(&trees, &self.recipe.traces, self.recipe.seed);
         let (solutions, _) = policy_examples(&trees, &self.recipe.traces, &self.tokenizer);
-        sample.searched = trees.len();
-        let held = |tree: &TreeRecord| self.held(tree);
-        sample.tree = Spread::of(trees.iter().map(held));
+        sample.searched = searched;
+        let held = |of: &[TreeRecord]| of.iter().map(|tree| self.held(tree)).sum();
+        sample.tree = Spread::of(questions().map(held));
         let all: u64 = trees.iter().map(|tree| tree.forward_tokens).sum();
         let passed = (all as f64 / number - sample.tree.mean).max(0.0);
         if sample.helped > 0.0 {

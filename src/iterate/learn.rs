@@ -8,7 +8,7 @@ use crate::recipe::{Mode, Recipe};
 use crate::stop::Stop;
 use crate::trace::TreeRecord;
 use crate::train::fit_value::Kind;
-use crate::train::from_traces::{policy_examples, value_examples};
+use crate::train::from_traces::policy_examples;
 use crate::train::loss::ValueLoss;
 use crate::train::sound::LeftOut;
 use crate::train::{
@@ -81,7 +81,7 @@ pub(super) fn learn(
     recipe: &Recipe,
     place: Place<'_>,
 ) -> Result<(Checkpoint, TrainReport), Error> {
-    let values = value_examples(trees, &recipe.traces, recipe.seed);
+    let values = recipe.value_examples(trees);
     let (solutions, left_out) = policy_examples(trees, &recipe.traces, &checkpoint.tokenizer);
     if solutions.is_empty() {
         place

@@ -1,11 +1,12 @@
-//! A monotone map from what a value head says to what it should have said.
+//! A map from what a value head says to what it should have said.
 
+use super::blend::Blend;
 use serde::{Deserialize, Serialize};
 
 /// Values this close to -1 or 1 count as that close, so that their logits are finite.
 const EDGE: f64 = 1e-7;
 
-/// A monotone map of values in [-1, 1], fitted on held-out questions.
+/// A map of values in [-1, 1], fitted on held-out questions.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Calibration {
@@ -17,6 +18,9 @@ pub enum Calibration {
     Temperature { scale: f64, bias: f64 },
     /// Linear between the points `(from, to)`, both ascending.
     Isotonic { from: Vec<f32>, to: Vec<f32> },
+    /// The logit weighed with what the policy's probabilities say of the text. Searches, which know these,
+    /// apply it; to a value alone it does nothing.
+    Features(Blend),
 }
 
 /// The logit whose value is `value`: `2 atanh(value)`.
@@ -28,7 +32,7 @@ impl Calibration {
     /// The calibrated value of `value`.
     pub fn apply(&self, value: f32) -> f32 {
         match self {
-            Calibration::None => value,
+            Calibration::None | Calibration::Features(_) => value,
             Calibration::Temperature { scale, bias } => {
                 (0.5 * (scale * logit_of(value.into()) + bias)).tanh() as f32
             }
@@ -44,6 +48,14 @@ impl Calibration {
                     }
                 }
             }
+        }
+    }
+
+    /// The blend with the policy's probabilities, where it is one.
+    pub fn blend(&self) -> Option<Blend> {
+        match self {
+            Calibration::Features(blend) => Some(*blend),
+            _ => None,
         }
     }
 
@@ -63,6 +75,11 @@ impl Calibration {
                     && from.windows(2).all(|pair| pair[0] < pair[1])
                     && to.windows(2).all(|pair| pair[0] <= pair[1]);
                 (!sound).then_some("its calibration's points do not ascend in [-1, 1]")
+            }
+            Calibration::Features(blend) => {
+                let numbers = [&blend.weights()[..], &[blend.bias]].concat();
+                let sound = numbers.iter().all(|x| x.is_finite());
+                (!sound).then_some("its calibration's weights are not all numbers")
             }
         }
     }
@@ -100,6 +117,18 @@ mod tests {
     }
 
     #[test]
+    fn a_blend_is_kept_by_name_and_leaves_a_value_alone_as_it_is() {
+        let map = Calibration::Features(Blend::new(0.5, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+        assert_eq!(map.apply(0.3), 0.3);
+        let json = serde_json::to_value(&map).unwrap();
+        assert_eq!(
+            (&json["kind"], &json["least_log_prob"]),
+            (&"features".into(), &3.0.into())
+        );
+        assert_eq!(serde_json::from_value::<Calibration>(json).unwrap(), map);
+    }
+
+    #[test]
     fn maps_that_are_none_are_named() {
         let table = |from: &[f32], to: &[f32]| {
             let (from, to) = (from.to_vec(), to.to_vec());
@@ -115,6 +144,8 @@ mod tests {
         ] {
             assert!(table(from, to).is_some(), "{from:?} {to:?}");
         }
+        let blend = Blend::new(0.5, [f64::NAN; 6]);
+        assert!(Calibration::Features(blend).problem().is_some());
         let (scale, bias) = (-1.0, 0.0);
         assert!(Calibration::Temperature { scale, bias }.problem().is_some());
     }

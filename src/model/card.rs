@@ -105,6 +105,13 @@ that is expected of it. It is read like this:
 - That value goes through a calibration: its logit `2 * atanh(value)` is scaled and shifted.
 {% elif calibration == "isotonic" %}
 - That value goes through a calibration: a monotone table in `value.json`, linear between its points.
+{% elif calibration == "features" %}
+- **The value that tokenzero's searches use is not this net's alone.** They blend it with the policy's own
+  log-probabilities of the text by a logistic regression, which is not part of the exported net: it lies
+  beside it as `calibration` in `value.json`. There `tanh(z / 2)` is the value of a text, `z` being the
+  `bias` and the weighed sum of: `logit`, that of the net's value, `2 * atanh(value)`; `mean_log_prob`,
+  `least_log_prob` and `last_log_prob` of the solution's tokens so far; `entropy` in nats of the next token,
+  as two outcomes, the most probable one and all others; `log_tokens`, `ln(1 + tokens)` of the solution.
 {% endif %}
 
 The value at a position judges the text up to and including that token.
@@ -208,7 +215,7 @@ fn reading(readout: &Readout) -> String {
     };
     lines += "value = values.mean(-1)\n";
     lines += &match &readout.calibration {
-        Calibration::None => String::new(),
+        Calibration::None | Calibration::Features(_) => String::new(),
         Calibration::Temperature { scale, bias } => format!(
             "logit = 2 * torch.atanh(value.clamp(1e-7 - 1, 1 - 1e-7))\n\
              value = torch.tanh(({scale} * logit + {bias}) / 2)\n"
@@ -259,6 +266,7 @@ impl Card {
                 Calibration::None => "none",
                 Calibration::Temperature { .. } => "temperature",
                 Calibration::Isotonic { .. } => "isotonic",
+                Calibration::Features(_) => "features",
             },
             reading => reading(readout),
             metrics,
@@ -276,6 +284,7 @@ impl Card {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Blend;
 
     fn card() -> Card {
         Card {
@@ -329,6 +338,12 @@ mod tests {
                 bias: -0.5,
             },
         };
+        let blended = Readout {
+            calibration: Calibration::Features(Blend::default()),
+            ..Readout::plain()
+        };
+        let text = of(HeadKind::Mlp, &blended);
+        assert!(text.contains("not part of the exported net") && text.contains("`value.json`"));
         for kind in [HeadKind::Linear, HeadKind::Mlp] {
             let text = of(kind, &binned);
             for part in [

@@ -1,6 +1,7 @@
 //! Decoders, value heads, tokenizers, and their Hugging Face directories.
 
 pub mod attention;
+pub mod blend;
 pub mod calibration;
 pub mod card;
 pub mod chat;
@@ -20,6 +21,7 @@ pub mod value;
 pub mod weights;
 
 pub use attention::Attend;
+pub use blend::{Blend, Trail};
 pub use calibration::Calibration;
 pub use card::{Card, Metric};
 pub use checkpoint::{Checkpoint, CheckpointError, Source, load_value};

@@ -10,7 +10,9 @@ pub use pretrain::{Pretrain, Shape, Stage};
 
 use crate::evaluate::gate;
 use crate::model::{HeadKind, HeadShape, Source as ModelSource};
-use crate::train::{fit_joint, fit_policy, fit_value, from_traces};
+use crate::trace::TreeRecord;
+use crate::train::calibrate::Calibrate;
+use crate::train::{ValueExample, fit_joint, fit_policy, fit_value, from_traces};
 use crate::{collect, engine, evaluate, task};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -157,6 +159,17 @@ impl Learn {
 }
 
 impl Recipe {
+    /// What the value learns from `trees`, with the policy's probabilities where its calibration asks for
+    /// them.
+    pub fn value_examples(&self, trees: &[TreeRecord]) -> Vec<ValueExample> {
+        let maps = [self.joint.calibrate, self.value.calibrate];
+        let examples = match maps.contains(&Calibrate::Features) {
+            true => from_traces::value_examples_with_probabilities,
+            false => from_traces::value_examples,
+        };
+        examples(trees, &self.traces, self.seed)
+    }
+
     /// Reads a recipe file, applies `--set` arguments and checks every value.
     ///
     /// # Errors

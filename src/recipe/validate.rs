@@ -1,10 +1,10 @@
 //! Checks of values that a type cannot state, each with its place in the recipe.
 
+mod collection;
 mod searches;
 
 use super::toml_source::{Error, Source};
 use super::{Mode, Pretrain, Recipe};
-use crate::collect::imagine;
 use crate::evaluate::METHODS;
 use crate::search::{Rollout, SampleParams};
 use crate::task::Kind;
@@ -70,6 +70,7 @@ pub(super) fn recipe(recipe: &Recipe, source: &Source) -> Result<(), Error> {
     }
     check.sampling(&recipe.evaluate.sampling, "evaluate.sampling")?;
     check.sampling(&recipe.collect.sampling, "collect.sampling")?;
+    check.samples(&recipe.collect)?;
     check.imagination(&recipe.collect.imagine, recipe.task.kind)?;
     check.teaching(&recipe.traces.policy, "traces.policy")?;
     let sound = &recipe.traces.sound;
@@ -129,13 +130,15 @@ fn fits(recipe: &Recipe, check: &Checker<'_>) -> Result<(), Error> {
             let fit = &recipe.joint;
             of("joint", fit.check())?;
             check.value("joint", fit.loss, recipe.learn.bins)?;
-            check.held_out("joint", fit.calibrate, fit.validation)
+            check.held_out("joint", fit.calibrate, fit.validation)?;
+            check.from_prompts("joint", fit.calibrate, &recipe.collect)
         }
         Mode::Separate => {
             let fit = &recipe.value;
             of("value", fit.check())?;
             check.value("value", fit.loss, recipe.learn.bins)?;
             check.held_out("value", fit.calibrate, fit.validation)?;
+            check.from_prompts("value", fit.calibrate, &recipe.collect)?;
             of("policy", recipe.policy.check())
         }
     }
@@ -292,26 +295,6 @@ impl Checker<'_> {
             format!("top_p is {}", params.top_p),
             "write a number above 0 and at most 1",
         ))
-    }
-
-    fn imagination(&self, params: &imagine::Params, kind: Kind) -> Result<(), Error> {
-        let at = |key: &str| format!("collect.imagine.{key}");
-        self.share(params.share, &at("share"))?;
-        self.share(params.agreement, &at("agreement"))?;
-        self.share(params.resemblance, &at("resemblance"))?;
-        self.positive(params.resemblance, &at("resemblance"))?;
-        self.positive(params.temperature, &at("temperature"))?;
-        self.at_least(1, params.attempts, &at("attempts"))?;
-        self.at_least(1, params.votes, &at("votes"))?;
-        self.at_least(1, params.max_new_tokens, &at("max_new_tokens"))?;
-        if params.share > 0.0 && kind == Kind::Countdown {
-            return Err(self.invalid(
-                &at("share"),
-                "the policy cannot write questions of countdown".into(),
-                "set it to 0, or use a task of word problems",
-            ));
-        }
-        Ok(())
     }
 
     fn teaching(&self, params: &distil::Params, path: &str) -> Result<(), Error> {

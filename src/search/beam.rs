@@ -3,6 +3,7 @@
 use super::decode::{Completion, Policy};
 use super::{Error, Ledger};
 use crate::engine::{Output, Request, Session, Slot};
+use crate::model::Trail;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -36,12 +37,14 @@ impl Default for Params {
     }
 }
 
-/// A text of the beam; `output` is what is known after its last token.
+/// A text of the beam; `output` is what is known after its last token, but for one that ends it.
 #[derive(Clone)]
 struct Text {
     tokens: Vec<u32>,
     slots: Vec<Slot>,
     output: Output,
+    trail: Trail,
+    value: f32,
     log_prob: f32,
     finished: bool,
 }
@@ -62,15 +65,18 @@ impl Policy {
         let session = Arc::new(self.engine.session(slots).await?);
         let mut ledger = Ledger::default();
         let reply = self.prefill(&session, prompt, top_k, &mut ledger).await?;
+        let trail = Trail::default();
         let mut live = vec![Text {
             tokens: Vec::new(),
+            value: self.value(reply.last(), params.pessimism, &trail),
             output: reply.last().clone(),
+            trail,
             slots: reply.slots,
             log_prob: 0.0,
             finished: false,
         }];
         let mut done: Vec<Text> = Vec::new();
-        let worth = |text: &Text| text.output.bound(params.pessimism);
+        let worth = |text: &Text| text.value;
         for _ in 0..params.max_new_tokens {
             let mut next = self.extend(&session, live, params, &mut ledger).await?;
             // Stable: equals keep the order of their parents and of their probability.
@@ -97,7 +103,7 @@ impl Policy {
         let completion = best.map_or_else(Completion::default, |text| Completion {
             tokens: text.tokens,
             finished: text.finished,
-            value: text.output.bound(params.pessimism),
+            value: text.value,
             log_prob: text.log_prob,
         });
         Ok((completion, ledger))
@@ -122,6 +128,7 @@ impl Policy {
                 let mut child = text.clone();
                 child.tokens.push(token);
                 child.log_prob += log_prob;
+                child.trail.push(log_prob);
                 child.finished = self.stop.contains(&token);
                 if !child.finished {
                     let request = Request {
@@ -141,8 +148,10 @@ impl Policy {
             let (index, reply) = result?;
             let reply = reply?;
             ledger.expansion(reply.slots.len(), self.engine.nets());
-            next[index].output = reply.last().clone();
-            next[index].slots.extend(&reply.slots);
+            let text = &mut next[index];
+            text.value = self.value(reply.last(), params.pessimism, &text.trail);
+            text.output = reply.last().clone();
+            text.slots.extend(&reply.slots);
         }
         Ok(next)
     }

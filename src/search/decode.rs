@@ -5,11 +5,9 @@ use super::aide::Aides;
 use super::ledger::Ledger;
 use super::revise::Phrases;
 use super::rubric::Rubric;
-use crate::engine::{
-    Choose, EngineHandle, Finish, Generate, Output, Reply, Request, Session, Slot,
-};
+use crate::engine::{Choose, EngineHandle, Finish, Generate, Reply, Request, Session, Slot};
 use crate::model::Tokenizer;
-use crate::tree::{self, Expansion};
+use crate::tree;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -111,24 +109,14 @@ impl Policy {
 }
 
 impl Completion {
-    /// A completion that the policy generated in one go.
-    pub(super) fn generated(reply: &Reply) -> Completion {
+    /// A completion that `policy` generated in one go.
+    pub(super) fn generated(policy: &Policy, reply: &Reply) -> Completion {
         Completion {
             tokens: reply.generated.clone(),
             finished: reply.finish == Finish::Stop,
-            value: reply.last().value,
+            value: policy.values(reply).last().copied().unwrap_or(0.0),
             log_prob: reply.log_probs.iter().sum(),
         }
-    }
-}
-
-/// The tree's view of an output, whose value is lowered by `pessimism` standard deviations.
-pub(super) fn expansion(output: &Output, pessimism: f32) -> Expansion {
-    Expansion {
-        tokens: output.tokens.clone(),
-        log_probs: output.log_probs.clone(),
-        log_sum_exp: output.log_sum_exp,
-        value: output.bound(pessimism),
     }
 }
 

@@ -15,7 +15,8 @@ pub struct Draw {
     pub tokens: Vec<u32>,
     /// Their log-probabilities at temperature 1.
     pub log_probs: Vec<f32>,
-    /// What is known after the prompt, and after each of `tokens` but the last.
+    /// What is known after the prompt, and after each of `tokens` but the last; values as a search reads
+    /// them.
     pub outputs: Vec<Output>,
     /// Its reward, from -1 to 1.
     pub outcome: f32,
@@ -50,13 +51,17 @@ pub async fn draw_problem(
     let mut draws = Vec::with_capacity(count);
     for reply in replies {
         ledger.rollout(reply.slots.len(), policy.engine.nets());
+        let values = policy.values(&reply);
+        let outputs = reply.outputs.into_iter().zip(values);
         draws.push(Draw {
             outcome: grader
                 .outcome(&reply.generated, reply.finish == Finish::Stop)
                 .await?,
             tokens: reply.generated,
             log_probs: reply.log_probs,
-            outputs: reply.outputs,
+            outputs: outputs
+                .map(|(output, value)| Output { value, ..output })
+                .collect(),
         });
     }
     Ok(Drafts {

@@ -1,7 +1,7 @@
 //! Simulations of one tree: what the tree asks for is forwarded, graded and handed back.
 
 use super::aide::Helpers;
-use super::decode::{Policy, engine_slot, expansion, tree_slot};
+use super::decode::{Policy, engine_slot, tree_slot};
 use super::grader::Grader;
 use super::lookup::Lookup;
 use super::params::{Params, Rollout};
@@ -9,7 +9,8 @@ use super::pressure::Job;
 use super::random::seed_of;
 use super::rollout::{Beam, Play, Played};
 use super::{Error, Ledger};
-use crate::engine::{Choose, Request, Session, Slot};
+use crate::engine::{Choose, Output, Request, Session, Slot};
+use crate::model::Trail;
 use crate::tree::{Child, Leaf, NodeId, RolloutStep, Status, Tree};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub(super) struct Driver<'a> {
     pub root: Vec<Slot>,
     /// Tokens of the solution that lie in the root's context.
     pub preamble: Vec<u32>,
+    /// What leads from the prompt to the root.
+    pub trail: Trail,
     /// The last token of the root's context.
     pub root_token: u32,
     pub lookup: Lookup,
@@ -339,11 +342,11 @@ impl Driver<'_> {
         let value = match *work {
             Work::Expand { parent, token } => {
                 self.ledger.expansion(played.forwarded, nets);
+                let mut trail = self.trail(parent);
+                let edge = self.tree.children(parent).find(|c| c.token == token);
+                edge.into_iter().for_each(|c| trail.push(c.log_prob));
                 for (output, slot) in played.states {
-                    let child = Child::Expanded {
-                        expansion: expansion(&output, self.params.pessimism),
-                        slot: tree_slot(slot),
-                    };
+                    let child = self.child(&output, slot, &trail);
                     let attached = self.tree.attach(parent, token, child);
                     spare.extend(attached.unused.map(engine_slot));
                 }
@@ -357,7 +360,9 @@ impl Driver<'_> {
                 self.ledger.rollout(played.forwarded, nets);
                 self.lookup.remember(&self.tree, from, &played.tokens);
                 let tokens = self.last_solution(from, &played.tokens);
-                let value = played.states.last().map(|(output, _)| output.value);
+                let trails = self.trails(from, &played);
+                let last = played.states.last().zip(trails.last());
+                let value = last.map(|((output, _), trail)| self.policy.value(output, 0.0, trail));
                 let value = value.unwrap_or_else(|| self.tree.value(from));
                 let outcome = self.verdict(&tokens, played.finished, value).await?;
                 let returned = self.returned(node, outcome, Some((from, &played)));
@@ -386,15 +391,20 @@ impl Driver<'_> {
         Ok(value)
     }
 
+    fn child(&self, output: &Output, slot: Slot, trail: &Trail) -> Child {
+        let pessimism = self.params.pessimism;
+        Child::Expanded {
+            expansion: self.policy.expansion(output, pessimism, trail),
+            slot: tree_slot(slot),
+        }
+    }
+
     /// Grows the tree by a played text; slots that it did not take.
     fn keep(&mut self, from: NodeId, played: Played, outcome: f32) -> Vec<Slot> {
-        let mut children: Vec<Child> = played
-            .states
-            .into_iter()
-            .map(|(output, slot)| Child::Expanded {
-                expansion: expansion(&output, self.params.pessimism),
-                slot: tree_slot(slot),
-            })
+        let trails = self.trails(from, &played);
+        let states = played.states.into_iter().zip(trails);
+        let mut children: Vec<Child> = states
+            .map(|((output, slot), trail)| self.child(&output, slot, &trail))
             .collect();
         children.push(Child::Terminal);
         let steps = played

@@ -2,12 +2,13 @@
 //! enters here.
 
 use super::actions::Actions;
-use super::decode::{Completion, Policy, engine_slot, expansion};
+use super::decode::{Completion, Policy, engine_slot};
 use super::driver::Driver;
 use super::judge::Judge;
 use super::lookup::Lookup;
 use super::params::{Params as TreeSearch, Rollout};
 use super::{Error, Ledger, revise};
+use crate::model::Trail;
 use crate::tree::{self, Child, NodeId, Pick, Stage, Tree};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -191,10 +192,11 @@ impl Policy {
         let helpers = self
             .helpers(&search, prompt, asked, own, &mut ledger)
             .await?;
+        let trail = Trail::default();
         let mut driver = Driver {
             tree: Tree::new(
                 search.tree(params.max_new_tokens, seed),
-                expansion(reply.last(), params.pessimism),
+                self.expansion(reply.last(), params.pessimism, &trail),
             ),
             session,
             policy: self,
@@ -202,6 +204,7 @@ impl Policy {
             grader: None,
             root: reply.slots,
             preamble: Vec::new(),
+            trail,
             root_token: prompt[prompt.len() - 1],
             lookup: Lookup::new(prompt, search.draft_tokens),
             ledger,
@@ -281,6 +284,8 @@ impl Driver<'_> {
             if let Some(child) = self.tree.child(root, token) {
                 self.restore(child).await?;
             }
+            let edge = self.tree.children(root).find(|c| c.token == token);
+            edge.into_iter().for_each(|c| self.trail.push(c.log_prob));
             let freed = self.tree.commit(token);
             self.opinions.clear();
             let freed: Vec<_> = freed.into_iter().map(engine_slot).collect();
@@ -318,8 +323,9 @@ impl Driver<'_> {
             let played = self.play_to_end(end).await?;
             tokens.extend(&played.tokens);
             finished = played.finished;
-            if let Some((output, _)) = played.states.last() {
-                value = output.bound(self.params.pessimism);
+            let trails = self.trails(end, &played);
+            if let Some(((output, _), trail)) = played.states.last().zip(trails.last()) {
+                value = self.policy.value(output, self.params.pessimism, trail);
             }
         }
         Ok(Completion {

@@ -16,6 +16,7 @@ mod options;
 mod params;
 mod pressure;
 mod random;
+mod reading;
 mod redraw;
 mod revise;
 mod rewrite;

@@ -1,7 +1,7 @@
 //! Drawing the options of a boundary.
 
 use super::actions::{Options, Prior, cosine, distance};
-use super::decode::{expansion, tree_slot};
+use super::decode::tree_slot;
 use super::driver::Driver;
 use super::pressure::Job;
 use super::random::seed_of;
@@ -327,6 +327,7 @@ impl Driver<'_> {
         let mut states = option.states.into_iter();
         let mut at = Some(node);
         let last = option.tokens.len() - 1;
+        let mut trail = self.trail(node);
         let step = |(index, &token): (usize, &u32)| {
             let edge = at.and_then(|at| self.tree.children(at).find(|c| c.token == token));
             at = edge.and_then(|edge| edge.node);
@@ -334,6 +335,7 @@ impl Driver<'_> {
                 Some(chosen) => option.log_probs[chosen],
                 None => edge.map_or(0.0, |edge| edge.log_prob),
             };
+            trail.push(log_prob);
             let state = match index < option.recorded || index == last {
                 true => None,
                 false => states.next(),
@@ -343,7 +345,9 @@ impl Driver<'_> {
                 log_prob,
                 given: option.given.get(index).copied().unwrap_or(false),
                 state: state.map(|(output, slot)| {
-                    (expansion(&output, self.params.pessimism), tree_slot(slot))
+                    let pessimism = self.params.pessimism;
+                    let expansion = self.policy.expansion(&output, pessimism, &trail);
+                    (expansion, tree_slot(slot))
                 }),
             }
         };

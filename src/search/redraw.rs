@@ -42,7 +42,7 @@ impl Driver<'_> {
             .nodes()
             .filter(|&node| self.tree.is_terminal(node))
             .filter(|&node| self.tree.outcome(node).is_some_and(|o| o > 0.0))
-            .map(|node| (node, self.log_prob(node)))
+            .map(|node| (node, self.log_probs(node).into_iter().sum()))
             .collect();
         // Stable: solutions of equal probability keep the order of the tree.
         right.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -93,17 +93,5 @@ impl Driver<'_> {
             end: middle,
             lead: start.lead,
         }
-    }
-
-    /// Log-probability of the text that ends at `node`, from the root on.
-    fn log_prob(&self, node: NodeId) -> f32 {
-        let path = self.tree.path(node);
-        let steps = path.windows(2).map(|pair| {
-            let token = self.tree.token(pair[1]);
-            let mut children = self.tree.children(pair[0]);
-            let child = children.find(|child| Some(child.token) == token);
-            child.map_or(-20.0, |child| child.log_prob)
-        });
-        steps.sum()
     }
 }

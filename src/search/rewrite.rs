@@ -51,7 +51,7 @@ impl Revisions {
                 context: context.clone(),
                 tokens: shared,
                 top_k: 1,
-                generate: None,
+                ..Request::default()
             };
             played.lead = session.run(request).await?.slots;
             played.forwarded = played.lead.len();

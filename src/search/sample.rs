@@ -75,7 +75,7 @@ impl Policy {
         let mut ledger = Ledger::default();
         ledger.prefill(prompt.len(), self.engine.nets());
         ledger.rollout(reply.slots.len() - prompt.len(), self.engine.nets());
-        Ok((Completion::generated(&reply), ledger))
+        Ok((Completion::generated(self, &reply), ledger))
     }
 }
 
@@ -97,7 +97,9 @@ pub async fn sample(
         ledger
     };
     Ok(Drawn {
-        completions: replies.iter().map(Completion::generated).collect(),
+        completions: (replies.iter())
+            .map(|reply| Completion::generated(policy, reply))
+            .collect(),
         prompted,
         ledgers: replies.iter().map(cost).collect(),
     })
@@ -129,9 +131,9 @@ pub async fn trace(
         ledger.rollout(reply.slots.len(), policy.engine.nets());
     }
     let traced = |reply: &Reply| Traced {
-        completion: Completion::generated(reply),
+        completion: Completion::generated(policy, reply),
         log_probs: reply.log_probs.clone(),
-        values: reply.outputs.iter().map(|output| output.value).collect(),
+        values: policy.values(reply),
     };
     Ok((replies.iter().map(traced).collect(), ledger))
 }

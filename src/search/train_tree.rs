@@ -1,6 +1,6 @@
 //! The search of one training question.
 
-use super::decode::{Policy, expansion};
+use super::decode::Policy;
 use super::driver::Driver;
 use super::grader::Grader;
 use super::lookup::Lookup;
@@ -9,6 +9,7 @@ use super::random::{seed_of, stream};
 use super::rollout::Played;
 use super::{Error, Ledger};
 use crate::engine::{Choose, Finish, Output, Session, Slot};
+use crate::model::Trail;
 use crate::task::{Problem, Train};
 use crate::tree::{NodeId, Stage, Tree};
 use rand::RngExt;
@@ -59,6 +60,7 @@ pub async fn search_problem(
         context: prompt.to_vec(),
         slots: reply.slots.clone(),
         output: reply.last().clone(),
+        trail: Trail::default(),
         depth: 0,
     };
     let mut rng = stream(seed, &[0]);
@@ -81,13 +83,17 @@ pub async fn search_problem(
         .helpers(params, prompt, asked, own, &mut ledger)
         .await?;
     let mut driver = Driver {
-        tree: Tree::new(tree_params, expansion(&root.output, params.pessimism)),
+        tree: Tree::new(
+            tree_params,
+            policy.expansion(&root.output, params.pessimism, &root.trail),
+        ),
         session,
         policy,
         params,
         grader: Some(grader),
         root: root.slots,
         preamble,
+        trail: root.trail,
         root_token: root.context[root.context.len() - 1],
         lookup: Lookup::new(&root.context, params.draft_tokens),
         ledger,
@@ -133,6 +139,8 @@ struct Root {
     context: Vec<u32>,
     slots: Vec<Slot>,
     output: Output,
+    /// What leads from the prompt here.
+    trail: Trail,
     depth: usize,
 }
 
@@ -144,6 +152,8 @@ impl Root {
         self.context.extend(played.tokens.drain(..depth));
         for (output, slot) in played.states.drain(..depth) {
             self.slots.push(slot);
+            // Each token was the most probable one.
+            self.trail.push(self.output.log_probs[0]);
             self.output = output;
         }
         self.depth = depth;

@@ -19,14 +19,14 @@
 //! | `schema_version` | u32 | [`SCHEMA_VERSION`], the same on every row |
 //! | `iteration` | u32 | iteration of the loop that grew the tree |
 //! | `problem` | u64 | id of the question in its data set |
-//! | `tree` | u32 | number of the tree among those of the problem and iteration |
+//! | `tree` | u32 | 0 for the question's tree, 1 for the texts drawn beside it (`collect.samples`), whose visits count draws |
 //! | `node` | u32 | index of the node in its tree; 0 is the root |
 //! | `parent` | u32, nullable | index of the parent; null for the root |
 //! | `token` | u32, nullable | token that leads from the parent here; null for the root |
 //! | `root_depth` | u32 | how many tokens at the end of `prompt_tokens` were generated |
 //! | `visits` | u32 | simulations that passed through the node |
 //! | `return_sum` | f64 | sum of the leaf values that these backed up, each in \[-1, 1\] |
-//! | `value` | f32 | the value head's estimate, in \[-1, 1\] |
+//! | `value` | f32 | the value head's estimate, in \[-1, 1\], calibrated as the search reads it |
 //! | `outcome` | f32, nullable | return of the greedy rollout through the node, in \[-1, 1\], if known |
 //! | `terminal` | bool | the state has ended: a stop token or the length limit |
 //! | `given` | bool | the token was put there, in a phrase behind a finished solution, and not chosen |

@@ -9,7 +9,8 @@ pub struct TreeRecord {
     pub problem: u64,
     /// Iteration of the loop that grew the tree.
     pub iteration: u32,
-    /// Number of the tree among those of this problem and iteration.
+    /// Number among the records of this problem and iteration: 0 is the searched tree (or, where texts are
+    /// drawn instead, their tree), [`TreeRecord::SAMPLES`] the texts that were drawn beside it.
     pub tree: u32,
     /// How many tokens at the end of `prompt` were generated before the search began.
     pub root_depth: u32,
@@ -67,6 +68,15 @@ pub struct NodeRecord {
 }
 
 impl TreeRecord {
+    /// Number of the record of the texts that were drawn beside a question's tree, for the value alone: a
+    /// tree of their common prefixes, whose visits count draws.
+    pub const SAMPLES: u32 = 1;
+
+    /// Whether it holds texts that were drawn beside the question's tree.
+    pub fn is_samples(&self) -> bool {
+        self.tree == Self::SAMPLES
+    }
+
     /// Stands for the tree of a question that could not be searched.
     pub fn failed(problem: u64, iteration: u32, reason: String) -> Self {
         Self {

@@ -29,7 +29,7 @@ fn each_value(readout: &Readout, logits: &[f64]) -> Vec<f64> {
         let members = logits.chunks_exact(readout.bins).map(value_of);
         let mean = members.sum::<f64>() / readout.members as f64;
         match &readout.calibration {
-            Calibration::None => mean,
+            Calibration::None | Calibration::Features(_) => mean,
             map => map.apply(mean as f32).into(),
         }
     };

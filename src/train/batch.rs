@@ -197,6 +197,7 @@ mod tests {
             weights: vec![100.0, 0.0, 4.0],
             question: 0,
             outcome: 1.0,
+            probabilities: Vec::new(),
         };
         let weight = VisitWeight {
             cap: 9.0,

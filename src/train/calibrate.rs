@@ -1,14 +1,16 @@
-//! Calibration of a fitted value on the held-out questions: a scale and a shift of its logit, or an
-//! isotonic map.
+//! Calibration of a fitted value on the held-out questions: a scale and a shift of its logit, an isotonic
+//! map, or a blend of its logit with the policy's probabilities.
 
 use super::assess::{assess, values};
 use super::batch::VisitWeight;
 use super::example::{ValueExample, mix};
 use super::fit::Context;
+use super::logistic::blend;
 use super::loss::Criterion;
 use super::monotone::{Point, pool, table, temperature};
 use super::report::FitReport;
-use crate::model::{Calibration, Decoder, ValueHead};
+use crate::model::blend::FEATURES;
+use crate::model::{Calibration, Decoder, Trail, ValueHead};
 use serde::{Deserialize, Serialize};
 
 /// How a value is calibrated after its fit.
@@ -22,6 +24,8 @@ pub enum Calibrate {
     Temperature,
     /// A monotone table.
     Isotonic,
+    /// A logistic regression on the logit and on what the policy's probabilities say of the text.
+    Features,
 }
 
 /// How far values are to be believed: at every held-out position the value, as a probability, beside
@@ -57,10 +61,17 @@ pub(crate) fn calibrate(
 ) -> Option<Calibrated> {
     let mut points = Vec::new();
     for (row, example) in values.iter().zip(examples) {
+        let features = match how {
+            // Without probabilities an example has no place among the points.
+            Calibrate::Features => features(row, &example.probabilities),
+            _ => vec![[0.0; FEATURES]; row.len()],
+        };
         let targets = example.targets.iter().zip(&example.weights);
-        for (&value, (&target, &visits)) in row.iter().zip(targets) {
+        let known = row.iter().zip(features);
+        for ((&value, features), (&target, &visits)) in known.zip(targets) {
             points.push(Point {
                 value,
+                features,
                 wanted: (f64::from(target) + 1.0) / 2.0,
                 weight: weight.of(visits).into(),
                 half: mix(example.question ^ 0x63a1) & 1 == 1,
@@ -83,6 +94,24 @@ pub(crate) fn calibrate(
         before: trust(&points),
         after,
     })
+}
+
+/// The features at each position, from the values there and the policy's probabilities.
+fn features(values: &[f64], probabilities: &[[f32; 2]]) -> Vec<[f64; FEATURES]> {
+    let mut trail = Trail::default();
+    let at = |(place, (&value, &[own, next])): (usize, (&f64, &[f32; 2]))| {
+        if place > 0 {
+            trail.push(own);
+        }
+        // As the engine gives it.
+        trail.features(value as f32, next)
+    };
+    values
+        .iter()
+        .zip(probabilities)
+        .enumerate()
+        .map(at)
+        .collect()
 }
 
 /// A net as its fit ends.
@@ -140,12 +169,16 @@ fn fit(how: Calibrate, points: &[Point]) -> Calibration {
             Calibration::Temperature { scale, bias }
         }
         Calibrate::Isotonic => table(&pool(points)),
+        Calibrate::Features => Calibration::Features(blend(points)),
     }
 }
 
 fn through(map: &Calibration, points: &[Point]) -> Vec<Point> {
     let mapped = points.iter().map(|point| Point {
-        value: map.apply(point.value as f32).into(),
+        value: match map {
+            Calibration::Features(blend) => blend.value(&point.features).into(),
+            map => map.apply(point.value as f32).into(),
+        },
         ..*point
     });
     mapped.collect()
@@ -189,6 +222,7 @@ mod tests {
                 weights: vec![1.0, 2.0],
                 question: question as u64,
                 outcome: 1.0,
+                probabilities: Vec::new(),
             });
             values.push(pair.iter().map(|p| p.value).collect());
         }
@@ -210,5 +244,54 @@ mod tests {
                 "{mapped:?}"
             );
         }
+    }
+    #[test]
+    fn a_blend_finds_what_the_probabilities_know_and_the_value_does_not() {
+        // The value says nothing; right texts are those whose tokens were all probable.
+        let mut examples = Vec::new();
+        let mut values = Vec::new();
+        for question in 0..400u64 {
+            let draw = mix(question);
+            let least = [-0.1, -0.6, -1.2, -2.5][(draw % 4) as usize];
+            let right = (draw >> 8) % 100 < [90, 70, 30, 5][(draw % 4) as usize];
+            let outcome = if right { 1.0 } else { -1.0 };
+            examples.push(ValueExample {
+                tokens: vec![0; 4],
+                first: 0,
+                targets: vec![outcome; 4],
+                weights: vec![1.0; 4],
+                question,
+                outcome,
+                probabilities: vec![[0.0, -0.3], [-0.2, -0.1], [least, -0.1], [-0.05, -0.4]],
+            });
+            values.push(vec![((draw >> 20) % 7) as f64 / 10.0 - 0.3; 4]);
+        }
+        let weight = VisitWeight {
+            cap: 8.0,
+            power: 1.0,
+        };
+        let found = calibrate(Calibrate::Features, &values, &examples, weight).unwrap();
+        let after = found.after.unwrap();
+        assert_eq!(found.positions, 1600);
+        assert!(after.brier < found.before.brier - 0.02, "{found:?}");
+        let blend = found.map.blend().unwrap();
+        assert!(blend.least_log_prob > 0.3, "{blend:?}");
+        // The features are those of the path: the third position of the first question by hand.
+        let row = features(&values[0], &examples[0].probabilities)[2];
+        let least = examples[0].probabilities[2][0];
+        let expected = [
+            2.0 * values[0][2].atanh(),
+            (-0.2 + f64::from(least)) / 2.0,
+            f64::from(least.min(-0.2)),
+            f64::from(least),
+        ];
+        for (found, expected) in row.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{row:?}");
+        }
+        for example in &mut examples {
+            example.probabilities.clear();
+        }
+        let unknown = calibrate(Calibrate::Features, &values, &examples, weight);
+        assert_eq!(unknown, None);
     }
 }

@@ -164,9 +164,9 @@ impl Params {
         (shift >= self.min_shift).then_some(target)
     }
 
-    /// Whether a tree was searched enough to teach the policy.
+    /// Whether a tree was searched enough to teach the policy; what was drawn beside one never does.
     pub(super) fn takes(&self, tree: &TreeRecord) -> bool {
-        tree.simulations >= self.min_simulations
+        !tree.is_samples() && tree.simulations >= self.min_simulations
     }
 
     /// Examples of `trees`: texts whose nodes teach, at most `limit` right ones of a tree (0 for all)

@@ -111,6 +111,7 @@ mod tests {
                     weights: vec![1.0; n],
                     question,
                     outcome: if i == 0 { 1.0 } else { -1.0 },
+                    probabilities: Vec::new(),
                 });
             }
         }

@@ -22,6 +22,10 @@ pub struct ValueExample {
     pub question: u64,
     /// Return of the trajectory itself, +1 or -1.
     pub outcome: f32,
+    /// At the position of each target the log-probability of its own token, 0 at the first, and that of the
+    /// most probable next token, by the policy that made the trace. Empty where nobody asks for them, and
+    /// where the trace does not begin at the prompt.
+    pub probabilities: Vec<[f32; 2]>,
 }
 
 /// A solution to imitate.

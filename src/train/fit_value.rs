@@ -97,8 +97,12 @@ pub struct Params {
     /// Share of the questions held out to validate on. Default 0.05.
     pub validation: f64,
     /// Calibration of the value on the held-out questions (`validation`) after the fit, kept with the
-    /// head: `none`, `temperature` (a scale and a shift of its logit), or `isotonic` (a monotone
-    /// table). Default `none`.
+    /// head: `none`, `temperature` (a scale and a shift of its logit), `isotonic` (a monotone table), or
+    /// `features`: a logistic regression on its logit and on what the policy that made the traces says of
+    /// the text, namely the mean, the least and the last log-probability of its tokens so far, the entropy
+    /// of the next one (the most probable token or any other), and the log of their number. Searches, beams,
+    /// votes and rankings read every value through it; an exported net and a judge `reward` are without.
+    /// Default `none`.
     pub calibrate: Calibrate,
     /// Steps between the checkpoints that an interrupted fit goes on from; 0 for none. Default 100.
     pub checkpoint_every: usize,

@@ -52,6 +52,8 @@ pub(super) struct Text {
     /// Targets and weights at these nodes.
     targets: Vec<f32>,
     weights: Vec<f32>,
+    /// Of each node the log-probability of its token, 0 at the root, and that of its first continuation.
+    probabilities: Vec<[f32; 2]>,
     pub outcome: f32,
     pub log_prob: f64,
 }
@@ -59,13 +61,32 @@ pub(super) struct Text {
 /// The trajectories of `trees` that the value learns from.
 ///
 /// A position's target is its node's mean return, its weight the node's visits; a node that several
-/// texts share counts in the first of them only. The stop token is never forwarded in a search, so
+/// texts share counts in the first of them only. Texts that were drawn beside a tree are all taken: a
+/// choice among them would not be what the policy writes. The stop token is never forwarded in a search, so
 /// it has no position of its own.
 pub fn value_examples(trees: &[TreeRecord], params: &Params, seed: u64) -> Vec<ValueExample> {
+    let mut examples = value_examples_with_probabilities(trees, params, seed);
+    for example in &mut examples {
+        example.probabilities = Vec::new();
+    }
+    examples
+}
+
+/// [`value_examples`] with the policy's probabilities along each text whose tree begins at the prompt and that
+/// is no revision: what came before a root is not recorded, and a phrase has none.
+pub fn value_examples_with_probabilities(
+    trees: &[TreeRecord],
+    params: &Params,
+    seed: u64,
+) -> Vec<ValueExample> {
     let mut examples = Vec::new();
     for tree in trees {
         let tree: &TreeRecord = &apart(tree);
-        for text in chosen(tree, params.trajectories, seed) {
+        let limit = match tree.is_samples() {
+            true => 0,
+            false => params.trajectories,
+        };
+        for text in chosen(tree, limit, seed) {
             let steps = text.nodes.len() - 1;
             let ends_by_stop = tree.nodes[text.nodes[steps]].terminal;
             let forwarded = steps - usize::from(ends_by_stop);
@@ -82,6 +103,10 @@ pub fn value_examples(trees: &[TreeRecord], params: &Params, seed: u64) -> Vec<V
                 weights: text.weights[..=forwarded].to_vec(),
                 question: tree.problem,
                 outcome: text.outcome,
+                probabilities: match (tree.root_depth, text.start) {
+                    (0, 0) => text.probabilities[..=forwarded].to_vec(),
+                    _ => Vec::new(),
+                },
             });
         }
     }
@@ -199,13 +224,17 @@ fn text(nodes: &[NodeRecord], end: usize, outcome: f32, owned: &mut [bool]) -> T
     let mut path: Vec<usize> = std::iter::successors(Some(end), up).collect();
     path.reverse();
     let mut log_prob = 0.0;
-    for pair in path.windows(2) {
+    let mut probabilities = vec![[0.0; 2]; path.len()];
+    for (step, pair) in path.windows(2).enumerate() {
         let (parent, child) = (&nodes[pair[0]], &nodes[pair[1]]);
         if child.given {
             continue;
         }
         let rank = rank(parent, child.token);
-        log_prob += f64::from(parent.child_log_probs.get(rank).copied().unwrap_or(-20.0));
+        let own = parent.child_log_probs.get(rank).copied().unwrap_or(-20.0);
+        log_prob += f64::from(own);
+        probabilities[step][1] = parent.child_log_probs.first().copied().unwrap_or(own);
+        probabilities[step + 1][0] = own;
     }
     let mut targets = Vec::with_capacity(path.len());
     let mut weights = Vec::with_capacity(path.len());
@@ -230,6 +259,7 @@ fn text(nodes: &[NodeRecord], end: usize, outcome: f32, owned: &mut [bool]) -> T
         start: given.unwrap_or(0),
         targets,
         weights,
+        probabilities,
         outcome,
         log_prob,
     }
@@ -310,6 +340,24 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_probabilities_along_a_text_are_known_from_its_prompt_on() {
+        let mut searched = tree();
+        assert!(
+            value_examples(&[searched.clone()], &all(), 0)[0]
+                .probabilities
+                .is_empty()
+        );
+        let of = |tree: &TreeRecord| {
+            value_examples_with_probabilities(std::slice::from_ref(tree), &all(), 0)
+        };
+        let examples = of(&searched);
+        assert_eq!(examples[0].probabilities, [[0.0, -0.2], [-0.2, 0.0]]);
+        assert_eq!(examples[1].probabilities, [[0.0, -0.2], [-1.8, 0.0]]);
+        searched.root_depth = 1;
+        assert!(of(&searched)[0].probabilities.is_empty());
+    }
+
+    #[test]
     fn right_solutions_are_imitated_with_their_stop_token() {
         let tokenizer = tokenizer();
         let (examples, _) = policy_examples(&[tree()], &all(), &tokenizer);
@@ -323,6 +371,36 @@ pub(super) mod tests {
             policy_examples(&[generated], &all(), &tokenizer).0[0].first,
             2
         );
+    }
+
+    #[test]
+    fn texts_beside_a_tree_teach_the_value_alone() {
+        // Three draws: `5 0` twice and `6 0`.
+        let mut beside = tree();
+        beside.tree = TreeRecord::SAMPLES;
+        let counts = [(3, 1.0), (2, 2.0), (2, 2.0), (1, -1.0), (1, -1.0)];
+        for (node, (visits, sum)) in beside.nodes.iter_mut().zip(counts) {
+            (node.visits, node.return_sum) = (visits, sum);
+        }
+        let params = Params {
+            trajectories: 1,
+            ..all()
+        };
+        let examples = value_examples(&[tree(), beside.clone()], &params, 0);
+        assert_eq!(examples.len(), 3, "the limit is the tree's");
+        assert_eq!(examples[1].weights, [3.0, 2.0]);
+        assert_eq!(examples[1].targets, [1.0 / 3.0, 1.0]);
+        assert_eq!(examples[2].weights, [0.0, 1.0]);
+        let tokenizer = tokenizer();
+        for teach in [
+            distil::Teach::Solutions,
+            distil::Teach::Visits { temperature: 1.0 },
+        ] {
+            let mut params = all();
+            params.policy.teach = teach;
+            let of = |trees: &[TreeRecord]| policy_examples(trees, &params, &tokenizer).0;
+            assert_eq!(of(&[tree(), beside.clone()]), of(&[tree()]));
+        }
     }
 
     #[test]

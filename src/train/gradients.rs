@@ -67,6 +67,7 @@ fn examples() -> (Vec<PolicyExample>, Vec<ValueExample>) {
             weights: (0..n - 1).map(|i| (i % 4) as f32 * 5.0).collect(),
             question,
             outcome: 1.0,
+            probabilities: Vec::new(),
         });
     }
     (policy, value)
@@ -202,6 +203,7 @@ fn siblings() -> (Vec<PolicyExample>, Vec<ValueExample>) {
                     .collect(),
                 question: question as u64,
                 outcome: 1.0,
+                probabilities: Vec::new(),
             });
             policy.push(PolicyExample {
                 tokens: [&tokens[..], &[0]].concat(),

@@ -34,6 +34,7 @@ mod goal;
 mod gradients;
 mod hl_gauss;
 mod learner;
+mod logistic;
 pub mod loss;
 pub mod metrics;
 mod monotone;

@@ -1,6 +1,7 @@
 //! Monotone maps from values to probabilities: a scale and a shift of the logit, and isotonic regression.
 
 use crate::model::Calibration;
+use crate::model::blend::FEATURES;
 use crate::model::calibration::logit_of;
 
 /// A held-out position: a value in [-1, 1], and the probability that it should be.
@@ -11,6 +12,8 @@ pub(super) struct Point {
     pub weight: f64,
     /// Which half of the questions it belongs to.
     pub half: bool,
+    /// Of its text, as a blend weighs them; 0 where nobody asks.
+    pub features: [f64; FEATURES],
 }
 
 /// The scale, between 0.01 and 100, and the shift of the logits that minimise the cross-entropy: Newton's
@@ -141,6 +144,7 @@ pub(super) mod tests {
             wanted,
             weight,
             half: false,
+            features: [0.0; FEATURES],
         }
     }
 

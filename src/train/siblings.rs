@@ -140,6 +140,7 @@ mod tests {
             weights: weights.to_vec(),
             question,
             outcome: 1.0,
+            probabilities: Vec::new(),
         }
     }
 

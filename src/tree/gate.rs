@@ -42,7 +42,7 @@ impl Gate {
 }
 
 /// Entropy in nats of outcomes with these log-probabilities and one more that has the rest of the mass.
-fn entropy(log_probs: &[f32]) -> f64 {
+pub fn entropy(log_probs: &[f32]) -> f64 {
     let known = log_probs.iter().map(|&p| f64::from(p));
     let rest = 1.0 - known.clone().map(f64::exp).sum::<f64>();
     let of = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };

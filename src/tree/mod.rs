@@ -69,7 +69,7 @@ pub use attach::Attached;
 pub use check::Corrupt;
 pub use choice::Pick;
 pub use expansion::{Child, Expansion};
-pub use gate::Gate;
+pub use gate::{Gate, entropy};
 pub use options::{Action, ActionStep};
 pub use params::{Driven, InvalidParams, Params, mix};
 pub use rollout::{Recorded, RolloutStep, Tail};

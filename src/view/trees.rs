@@ -62,6 +62,7 @@ pub(super) fn read(run: &Path, params: &Params) -> Result<Found, Error> {
         let mut predictions = Vec::new();
         for entry in &manifest.shards {
             let mut trees = read_checked(dir, entry)?;
+            trees.retain(|tree| !tree.is_samples());
             for tree in &trees {
                 *seen.entry(Outcome::of(tree)).or_insert(0u64) += 1;
                 *ids.entry(tree.problem).or_insert(0u64) += 1;

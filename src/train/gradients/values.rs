@@ -127,6 +127,7 @@ fn a_step_is_cut_only_between_questions_whose_trajectories_are_compared() {
         weights: vec![4.0; tokens.len() - 1],
         question,
         outcome: last,
+        probabilities: Vec::new(),
     };
     let trajectories = vec![
         example(0, &[1, 2, 3, 4], 1.0),
