@@ -169,8 +169,9 @@ impl Driver<'_> {
     fn to_be_revised(&self, end: NodeId) -> bool {
         let (tree, revise) = (&self.tree, &self.params.revise);
         let fresh = tree.is_terminal(end) && tree.stage(end) == Stage::Choice;
-        // What was cut has no room left, and an empty text nothing to be revised.
-        let Some(before) = tree.parent(end).filter(|&node| node != tree.root()) else {
+        // What was cut has no room left, and an empty solution nothing to be revised.
+        let written = |&node: &NodeId| node != tree.root() && tree.stage(node) != Stage::Given;
+        let Some(before) = tree.parent(end).filter(written) else {
             return false;
         };
         if !fresh || !self.ends(tree.token(end)) {

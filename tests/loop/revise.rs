@@ -57,27 +57,24 @@ fn spans(phrases: &[&str], when: When) -> collect::Params {
     how
 }
 
-/// What was put into a text: its maximal runs of given tokens, and the tokens behind the last.
-fn parts(tree: &TreeRecord, end: usize) -> (Vec<Vec<u32>>, Vec<u32>) {
+/// What was put into a text, and the tokens behind it.
+fn parts(tree: &TreeRecord, end: usize) -> (Vec<u32>, Vec<u32>) {
     let up = |&index: &usize| tree.nodes[index].parent.map(|p| p as usize);
     let mut path: Vec<usize> = std::iter::successors(Some(end), up).collect();
     path.pop();
     path.reverse();
-    let own = &tree.prompt[tree.prompt_len()..];
-    let (mut runs, mut last, mut before): (Vec<Vec<u32>>, _, _) = (vec![], own.to_vec(), false);
+    let (mut given, mut last) = (Vec::new(), tree.prompt[tree.prompt_len()..].to_vec());
     for index in path {
         let node = &tree.nodes[index];
-        match (node.given, before) {
-            (true, false) => runs.push(vec![node.token]),
-            (true, true) => runs.last_mut().unwrap().push(node.token),
-            (false, _) => last.push(node.token),
+        match node.given {
+            true => {
+                given.push(node.token);
+                last.clear();
+            }
+            false => last.push(node.token),
         }
-        if node.given {
-            last.clear();
-        }
-        before = node.given;
     }
-    (runs, last)
+    (given, last)
 }
 
 /// All that must hold of a trace with revisions, from its rows, the grader and the phrases alone: how many
@@ -91,9 +88,10 @@ fn sound(bench: &Bench, how: &collect::Params, tree: &TreeRecord) -> (usize, usi
         .iter()
         .map(|phrase| bench.tokenizer.encode(phrase).unwrap())
         .collect();
+    let all: usize = phrases.iter().map(Vec::len).sum();
     let below = |index: usize| {
-        let all = tree.nodes.iter().enumerate();
-        all.filter(move |(_, node)| node.parent == Some(index as u32))
+        let nodes = tree.nodes.iter().enumerate();
+        nodes.filter(move |(_, node)| node.parent == Some(index as u32))
     };
     let graded = |end: usize| {
         let (_, last) = parts(tree, end);
@@ -107,23 +105,24 @@ fn sound(bench: &Bench, how: &collect::Params, tree: &TreeRecord) -> (usize, usi
         let through: u32 = below(index).map(|(_, child)| child.visits).sum();
         assert!(node.visits >= through, "node {index}");
         assert!(node.return_sum.abs() <= f64::from(node.visits) + 1e-6);
-        let (runs, _) = parts(tree, index);
-        for (place, run) in runs.iter().enumerate() {
-            let phrase = &phrases[place % phrases.len()];
-            let whole = place + 1 < runs.len() || !node.given;
-            assert!(phrase.starts_with(run) && (!whole || run == phrase));
-        }
-        assert!(runs.len() <= revise.times * phrases.len());
+        // The phrases in turn, none of them in part where something is written behind.
+        let (given, _) = parts(tree, index);
+        let wanted = phrases.concat().repeat(revise.times);
+        assert!(wanted.starts_with(&given), "{given:?}");
+        let mut ends = phrases.iter().scan(0, |sum, phrase| {
+            *sum += phrase.len();
+            Some(*sum % all)
+        });
+        assert!(node.given || given.is_empty() || ends.any(|end| given.len() % all == end));
         if node.terminal {
             assert_eq!(through, 0);
             assert!(tree.path(index).len() + tree.root_depth as usize <= how.search.max_new_tokens);
             if let Some(outcome) = node.outcome {
                 assert_eq!(outcome, graded(index), "node {index}");
             }
-            mended += usize::from(!runs.is_empty() && node.outcome == Some(1.0));
+            mended += usize::from(!given.is_empty() && node.outcome == Some(1.0));
         }
-        let begins = node.given && node.parent.is_some_and(|p| !tree.nodes[p as usize].given);
-        if begins && runs.len() % phrases.len() == 1 % phrases.len() {
+        if node.given && given.len() % all == 1 {
             let ends: Vec<&NodeRecord> = below(node.parent.unwrap() as usize)
                 .map(|(_, child)| child)
                 .filter(|child| child.terminal && child.token == 0)
