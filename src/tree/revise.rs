@@ -25,7 +25,8 @@ impl Tree {
     /// Gives a reopened end its revisions and returns the slots that the tree did not take. Each begins
     /// with the same given token ([`ActionStep::given`](super::ActionStep::given)), which follows the
     /// state *before* `end`: on an edge of its own, the last of that node, even where another one has
-    /// the same token. So a revision shares no node with what the policy wrote without being asked.
+    /// the same token. So a revision shares no node with what the policy wrote without being asked. Among
+    /// the revisions of one text, a node that one of them was given and another chose counts as given.
     ///
     /// # Panics
     /// Where `end` was not reopened, there is no revision, one is shorter than two tokens, or the state

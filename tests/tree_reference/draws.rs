@@ -4,8 +4,11 @@ use tokenzero::tree::*;
 
 use super::world::{Slots, World};
 
-/// Draws of a boundary, each with its weight; equal ones occur.
-pub fn drawn(world: &World, boundary: &[u32], length: usize) -> Vec<(Vec<u32>, f64)> {
+/// Lists of tokens, each with its weight.
+pub type Draws = Vec<(Vec<u32>, f64)>;
+
+/// Draws of a boundary; equal ones occur.
+pub fn drawn(world: &World, boundary: &[u32], length: usize) -> Draws {
     let count = 1 + world.hash(boundary, 20) % 5;
     let option = |index: u64| {
         let mut path = boundary.to_vec();
@@ -32,8 +35,8 @@ pub fn drawn(world: &World, boundary: &[u32], length: usize) -> Vec<(Vec<u32>, f
 /// What is put before the end of a text that is revised. No world has these tokens.
 pub const GIVEN: [u32; 2] = [13, 14];
 
-/// The revisions of a text, each with its weight: what follows the tokens before its end.
-pub fn revisions(world: &World, end: &[u32]) -> Vec<(Vec<u32>, f64)> {
+/// The revisions of a text: what follows the tokens before its end.
+pub fn revisions(world: &World, end: &[u32]) -> Draws {
     let mut given = end[..end.len() - 1].to_vec();
     given.extend(GIVEN);
     // As options behind the given tokens.

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use tokenzero::tree::*;
 
 use super::brute_force::Stat;
-use super::draws::{GIVEN, drawn, open, revisions, to_be_revised};
+use super::draws::{Draws, GIVEN, drawn, open, revisions, to_be_revised};
 use super::world::{Random, Slots, World, attach, random_params};
 
 struct Reference {
@@ -28,7 +28,7 @@ impl Reference {
 
     /// The options of a boundary, and those among them that were revised: each revision is an option that
     /// takes its share of the weight. Weights are whole numbers, and stay so.
-    fn options(&self, boundary: &[u32]) -> (Vec<(Vec<u32>, f64)>, Vec<Vec<u32>>) {
+    fn options(&self, boundary: &[u32]) -> (Draws, Vec<Vec<u32>>) {
         let mut options = drawn(&self.world, boundary, self.length);
         let mut ended = Vec::new();
         loop {
