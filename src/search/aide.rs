@@ -10,7 +10,7 @@ use super::{Error, Ledger};
 use crate::engine::{self, Choose, Engine, Finish, Params as EngineParams, Request, Session, Slot};
 use crate::model::{Checkpoint, Tokenizer};
 use crate::tree::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -134,11 +134,12 @@ impl Policy {
             sessions.insert(String::new(), (Arc::new(own), cost));
         }
         let mut helpers = Helpers::default();
-        for (path, _) in params.readers() {
-            if !helpers.readers.contains_key(&path) {
-                let helper = Helper::after(&sessions, &path, prompt, ledger).await?;
-                helpers.readers.insert(path, helper);
-            }
+        // Several judges may share a checkpoint.
+        let readers: BTreeSet<String> =
+            params.readers().into_iter().map(|(path, _)| path).collect();
+        for path in readers {
+            let helper = Helper::after(&sessions, &path, prompt, ledger).await?;
+            helpers.readers.insert(path, helper);
         }
         for rubric in asked {
             let helper = Helper::after(&sessions, &rubric.path, &rubric.before, ledger).await?;

@@ -59,7 +59,7 @@ fn opened(tree: &TreeRecord) -> Vec<(usize, Vec<u32>)> {
         below.map(|c| c.visits).sum::<u32>()
     };
     (0..tree.nodes.len())
-        .filter(|&n| tree.path(n).len() % 2 == 0 && below(n) > 0)
+        .filter(|&n| tree.path(n).len().is_multiple_of(2) && below(n) > 0)
         .map(|n| (n, [tree.prompt.as_slice(), &tree.path(n)].concat()))
         .collect()
 }
