@@ -131,14 +131,14 @@ fn fits(recipe: &Recipe, check: &Checker<'_>) -> Result<(), Error> {
             of("joint", fit.check())?;
             check.value("joint", fit.loss, recipe.learn.bins)?;
             check.held_out("joint", fit.calibrate, fit.validation)?;
-            check.from_prompts("joint", fit.calibrate, &recipe.collect)
+            check.begins_at_prompts("joint", fit.calibrate, &recipe.collect)
         }
         Mode::Separate => {
             let fit = &recipe.value;
             of("value", fit.check())?;
             check.value("value", fit.loss, recipe.learn.bins)?;
             check.held_out("value", fit.calibrate, fit.validation)?;
-            check.from_prompts("value", fit.calibrate, &recipe.collect)?;
+            check.begins_at_prompts("value", fit.calibrate, &recipe.collect)?;
             of("policy", recipe.policy.check())
         }
     }

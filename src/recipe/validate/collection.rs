@@ -20,7 +20,7 @@ impl Checker<'_> {
     }
 
     /// A calibration with features needs texts whose probabilities are known from their prompts on.
-    pub(super) fn from_prompts(
+    pub(super) fn begins_at_prompts(
         &self,
         section: &str,
         how: Calibrate,
