@@ -207,7 +207,8 @@ fn policy_losses_and_their_gradients_are_those_of_trl() {
         let advantages = group_advantages(&once);
         assert_eq!(expected.as_array().unwrap().len(), advantages.len());
         for (index, advantage) in advantages.into_iter().enumerate() {
-            near(advantage, &expected[index], 1e-9, &format!("{returns:?}"));
+            // TRL's n / (n - 1) is an f32.
+            near(advantage, &expected[index], 1e-6, &format!("{returns:?}"));
         }
     }
 }
