@@ -1,10 +1,9 @@
-//! Peak memory of a phase: what is held at once at each of its moments, item by item.
+//! Peak memory of a collection and of an evaluation: what is held at once at each of their moments, item by
+//! item. The train phase is in [`super::fitting`], other checkpoints in [`super::helpers`].
 //!
-//! The constants are of two kinds: sizes that follow from types and from what a pass keeps for its
-//! way back, and three shares for what no type tells (allocator, growth of buffers), which were
-//! measured on the bundled recipes and variations of them.
+//! The constants are of two kinds: sizes that follow from types, and shares for what no type tells (allocator,
+//! growth of buffers), which were measured on the bundled recipes and variations of them.
 
-use super::helpers::Help;
 use super::methods::Method;
 use super::plan::Plan;
 use super::shape::FLOAT;
@@ -145,7 +144,7 @@ impl Plan<'_> {
                 recipe.collect.search.leaves,
                 "collect.search.judges",
             ),
-            _ => Help::default(),
+            _ => Vec::new(),
         };
         let search = vec![
             self.base(),
@@ -170,11 +169,7 @@ impl Plan<'_> {
                 "collect.search.simulations, collect.shard or collect.workers",
             ),
         ];
-        let moments = vec![
-            [vec![self.base()], help.reading].concat(),
-            [search, help.working].concat(),
-        ];
-        self.with_checkpoint(moments, trained, valued)
+        self.with_checkpoint([search, help].concat(), trained, valued)
     }
 
     /// The peak of evaluation.
@@ -195,19 +190,17 @@ impl Plan<'_> {
         let slots = slots.fold(0.0, f64::max);
         let growth = GROWTH + TURNOVER * (1.0 - workers / self.held_out.max(1.0));
         let rows = workers * recipe.evaluate.samples.max(recipe.evaluate.rank) as f64;
-        let cache = self.cache(slots * growth, nets, "engine.kv_slots or evaluate.workers");
         // The helpers of a search go when it is done; what the pool has come to stays.
         let searches = recipe.evaluate.search.values();
-        let helped = searches
+        let help = searches
             .zip(self.sample.methods.iter().skip(2))
             .map(|(search, method)| {
                 let judges = "the judges of evaluate.search";
                 self.help(&search.aides(), busy(method), search.leaves, judges)
             });
-        let (reading, working) = helped.map(|help| (help.reading, help.working)).unzip();
         let search = vec![
             self.base(),
-            cache.clone(),
+            self.cache(slots * growth, nets, "engine.kv_slots or evaluate.workers"),
             self.step(rows, 1, self.sample.prompt.mean),
             part(
                 "trees in work",
@@ -215,16 +208,12 @@ impl Plan<'_> {
                 "evaluate.workers or evaluate.search",
             ),
         ];
-        let moments = vec![
-            [vec![self.base(), cache], fullest(reading)].concat(),
-            [search, fullest(working)].concat(),
-        ];
-        self.with_checkpoint(moments, trained, true)
+        let search = [search, fullest(help.collect())].concat();
+        self.with_checkpoint(search, trained, true)
     }
 
-    /// The fullest of `moments` with the checkpoint that the phase works with, unless reading it takes more.
-    fn with_checkpoint(&self, moments: Vec<Vec<Part>>, trained: bool, valued: bool) -> Vec<Part> {
-        let mut work = fullest(moments);
+    /// Adds the checkpoint that the phase works with, unless reading it takes more.
+    fn with_checkpoint(&self, mut work: Vec<Part>, trained: bool, valued: bool) -> Vec<Part> {
         if !trained {
             // A trained checkpoint is packed as it is given away; the run's first model stays, and a
             // matrix is copied out of it to be packed.

@@ -1,4 +1,4 @@
-//! Peak memory of a train phase.
+//! Peak memory of a train phase, from the types and from what a pass keeps for its way back.
 
 use super::accounts::{LISTS, Part, fullest, part};
 use super::plan::{FitPlan, Lessons, Plan};

@@ -29,15 +29,6 @@ pub(super) struct Helper {
 /// By the paths that the recipe names.
 pub(super) type Helpers = BTreeMap<String, Helper>;
 
-/// What the helpers of a search hold, beside what the policy does.
-#[derive(Debug, Default)]
-pub(super) struct Help {
-    /// While the last of them is read.
-    pub reading: Vec<Part>,
-    /// While they work.
-    pub working: Vec<Part>,
-}
-
 impl Helper {
     /// With this trunk for its value net, if it has one of its own, beside a policy of shape `policy`.
     pub fn of(config: &Config, own_trunk: Option<&Config>, policy: &Config) -> Helper {
@@ -129,9 +120,9 @@ impl Plan<'_> {
         trees: f64,
         leaves: usize,
         judges: &'static str,
-    ) -> Help {
-        let mut help = Help::default();
-        let (mut keys, mut steps, mut file) = (0.0, 0.0, 0.0f64);
+    ) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let (mut left, mut keys, mut steps) = (0.0, 0.0, 0.0);
         let mut seen = BTreeSet::new();
         for (path, _) in aides {
             let Some(helper) = self.helpers.get(path).filter(|_| seen.insert(path)) else {
@@ -142,9 +133,8 @@ impl Plan<'_> {
                 false => ("judge", judges),
             };
             let weights = self.on_host(helper.numbers * FLOAT);
-            help.working
-                .push(part(format!("weights of the {role} {path}"), weights, knob));
-            file = file.max(helper.files);
+            parts.push(part(format!("weights of the {role} {path}"), weights, knob));
+            left += weights;
             // The prompt stays; of the texts only those are there that are in work.
             let prompt = self.sample.prompt.mean;
             let text = (self.sample.values.tokens.mean - prompt).max(0.0);
@@ -153,19 +143,16 @@ impl Plan<'_> {
             let rows = trees * leaves.max(1) as f64;
             steps += step_bytes(&helper.config, &EngineParams::default(), rows, 1, prompt);
         }
-        if help.working.is_empty() {
-            return help;
+        if parts.is_empty() {
+            return parts;
         }
-        help.reading = help.working.clone();
-        help.reading
-            .push(part("the file of one while it is read", file, ""));
+        // They are packed while the work begins, and the allocator keeps the pages that they were read
+        // into: with a player of 27 million parameters its weights were there twice.
+        parts.push(part("what reading them leaves", left, ""));
         let knobs = "collect.workers, evaluate.workers or search leaves";
-        let keys = self.on_host(keys);
-        help.working
-            .push(part("their keys and values", keys, knobs));
-        let steps = self.on_host(steps);
-        help.working.push(part("steps of their engines", steps, ""));
-        help
+        parts.push(part("their keys and values", self.on_host(keys), knobs));
+        parts.push(part("steps of their engines", self.on_host(steps), ""));
+        parts
     }
 
     /// Bytes of the checkpoints that a phase reads beside its own.

@@ -101,9 +101,9 @@ fn length(search: &Search) -> f64 {
 
 /// Tokens of an option; 0 where the search moves by tokens.
 fn option(search: &Search) -> f64 {
-    let Some(_) = search.actions.options() else {
+    if search.actions.options().is_none() {
         return 0.0;
-    };
+    }
     let limit = search.actions.limit(length(search) as usize) as f64;
     match &search.actions {
         Actions::Step { stop, .. } if !stop.is_empty() => TEXT * limit,

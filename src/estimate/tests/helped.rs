@@ -18,10 +18,11 @@ fn other() -> Config {
 }
 
 fn estimate(recipe: &Recipe) -> Estimate {
-    let mut player = Helper::of(&other(), None, &config());
-    player.files = 0.5 * player.numbers * 4.0;
     let helpers = Helpers::from([
-        ("models/player".into(), player),
+        (
+            "models/player".into(),
+            Helper::of(&other(), None, &config()),
+        ),
         (
             "models/judge".into(),
             Helper::of(&config(), Some(&config()), &config()),
@@ -73,21 +74,14 @@ fn a_player_brings_its_weights_and_a_pool_of_its_own() {
     assert!((found / texts - 1.0).abs() < 1e-9, "{found}, {texts}");
     recipe.collect.search.leaves = 1;
 
-    assert!(with.memory > without.memory + weights + keys);
-    assert!(
-        with.memory < without.memory + weights + keys + 50e6,
-        "steps"
-    );
+    let left = bytes_of(&with.parts, "what reading them leaves");
+    assert_eq!(left, weights);
+    let all = without.memory + weights + left + keys;
+    assert!(with.memory > all && with.memory < all + 50e6, "steps");
     for other in [Phase::Train, Phase::Evaluate] {
         let (a, b) = (phase(&recipe, 1, other), phase(&self::recipe(), 1, other));
         assert_eq!((a.memory, a.tokens), (b.memory, b.tokens), "{other:?}");
     }
-    // Where hardly anything is searched, reading it takes most.
-    recipe.collect.workers = 1;
-    recipe.collect.questions = 1;
-    let read = phase(&recipe, 1, Phase::Collect);
-    let file = bytes_of(&read.parts, "the file of one while it is read");
-    assert_eq!(file, 0.5 * weights);
 }
 
 #[test]
@@ -152,7 +146,7 @@ fn written_questions_come_on_top() {
     let written = 20.0 * (1000.0 + 2.5 * attempt);
     let found = more.tokens - plain.tokens;
     assert!((found / written - 1.0).abs() < 1e-9, "{found}, {written}");
-    assert!((more.disk - 6e3) / (plain.disk - 6e3) - 1.2 < 1e-9);
+    assert!(((more.disk - 6e3) / (plain.disk - 6e3) - 1.2).abs() < 1e-9);
     // Ten questions vote at once, each for more tokens than a tree has.
     let slots = 10.0 * (50.0 + 8.0 * 0.55 * 256.0) * 8.0 * 512.0 * 4.0 * 1.25;
     let keys = bytes_of(&more.parts, "keys and values");
