@@ -107,15 +107,15 @@ fn assert_expected(sets: &[&str], run: &Path) {
     let at = |tag: &str, step: u64| events[&(tag.to_owned(), step)];
     let phases = estimate["phases"].as_array().unwrap();
     assert_eq!(phases.len(), 4);
+    let near = |memory: f64, measured: f64| (memory - measured).abs() < 0.25 * measured + LEFT_OVER;
     let mut highest = 0.0f64;
     for (step, phase) in phases.iter().enumerate() {
         let measured = at("perf/rss_peak", step as u64);
         highest = highest.max(measured);
         // The allocator keeps some of what a phase before has left, now more, now less.
         let memory = phase["memory"].as_f64().unwrap();
-        let apart = (memory - measured).abs();
         assert!(
-            apart < 0.25 * measured + LEFT_OVER,
+            near(memory, measured),
             "{}: {memory:.4e} were expected and {measured:.4e} measured",
             phase["phase"]
         );
@@ -132,7 +132,8 @@ fn assert_expected(sets: &[&str], run: &Path) {
             .sum();
         assert_near("the parts", sum, memory, 1e-6);
     }
-    assert_near("memory", expected("memory"), highest, 0.25);
+    let memory = expected("memory");
+    assert!(near(memory, highest), "{memory:.4e} and {highest:.4e}");
 }
 
 #[test]

@@ -232,10 +232,10 @@ impl<'a> Bench<'a> {
     /// Tokens of a tree that hold slots to its end: no more than the prompt and its nodes have.
     fn held(&self, tree: &TreeRecord) -> f64 {
         let forwarded = tree.forward_tokens as f64;
-        match self.recipe.collect.draws {
-            0 => forwarded.min((tree.prompt.len() + tree.nodes.len()) as f64),
-            // Nodes are what texts have in common, and each text has slots of its own.
-            _ => forwarded,
+        // Nodes of drawn texts are what they have in common, and each text has slots of its own.
+        match self.recipe.collect.draws > 0 || tree.is_samples() {
+            true => forwarded,
+            false => forwarded.min((tree.prompt.len() + tree.nodes.len()) as f64),
         }
     }
 
