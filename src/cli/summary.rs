@@ -235,7 +235,7 @@ mod tests {
 
         draw(&sweep(), &found, dir.path()).unwrap();
         let svg = std::fs::read_to_string(dir.path().join("sweep.svg")).unwrap();
-        assert_eq!(svg.matches("<circle").count(), 4);
+        assert_eq!(svg.matches("<title>").count(), 4);
         assert!(svg.contains("collect.questions") && !svg.contains("NaN"));
         assert!(dir.path().join("curves/searched").is_dir());
     }

@@ -60,7 +60,7 @@ fn a_frontier_has_every_method_at_every_budget_and_a_verdict_on_each() {
         );
     }
     let svg = fs::read_to_string(folder.join("frontier.svg")).unwrap();
-    assert_eq!(svg.matches("<circle").count(), points.len());
+    assert_eq!(svg.matches("<title>").count(), points.len());
 }
 
 /// Compares the bundled model's methods on eight questions, with `model` for it.

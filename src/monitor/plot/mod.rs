@@ -212,7 +212,7 @@ mod tests {
         let text = plot().svg();
         assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"));
         assert!(text.contains("a&lt;b") && !text.contains("a<b"));
-        assert_eq!(text.matches("<circle").count(), 3);
+        assert_eq!(text.matches("<title>").count(), 3);
         assert!(!text.contains("NaN") && !text.contains("inf"));
     }
 

@@ -57,6 +57,12 @@ impl Plot {
         for (index, own) in self.lines.iter().enumerate() {
             let colour = hex(COLOURS[index % COLOURS.len()]);
             let dash = DASHES[index / COLOURS.len() % DASHES.len()];
+            // Where colours are used again, marks are hollow.
+            let inner = match index < COLOURS.len() {
+                true => colour.clone(),
+                false => "white".into(),
+            };
+            let mark = format!("r=\"3.4\" fill=\"{inner}\" stroke=\"{colour}\"");
             let name = escaped(&own.name);
             let dots = own.sorted();
             let place = |x: f64, y: f64| format!("{:.1},{:.1}", frame.x(x), frame.y(y));
@@ -91,7 +97,7 @@ impl Plot {
                     Scale::Eighths => dot.x.to_string(),
                 };
                 line(format_args!(
-                    "<circle cx=\"{at:.1}\" cy=\"{:.1}\" r=\"3.4\" fill=\"{colour}\">\
+                    "<circle cx=\"{at:.1}\" cy=\"{:.1}\" {mark}>\
                      <title>{name}: {:.1}% ({:.1} to {:.1}) at {value}</title></circle>",
                     frame.y(dot.y),
                     100.0 * dot.y,
@@ -104,8 +110,10 @@ impl Plot {
             line(format_args!(
                 "<line x1=\"{left}\" x2=\"{}\" y1=\"{at}\" y2=\"{at}\" stroke=\"{colour}\" \
                  stroke-width=\"2\" stroke-dasharray=\"{dash}\"/>\
+                 <circle cx=\"{}\" cy=\"{at}\" {mark}/>\
                  <text x=\"{}\" y=\"{}\">{name}</text>",
                 left + 22.0,
+                left + 11.0,
                 left + 28.0,
                 at + 4.0,
             ));
