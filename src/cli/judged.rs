@@ -39,8 +39,8 @@ pub(super) fn read(sweep: &Sweep, out: &Path) -> Result<Judged> {
             settings.len() - 1
         });
         let dir = out.join(&variant.name);
-        if dir.exists() {
-            settings[place].add(&dir)?;
+        if inspect::is_finished(&dir).into_diagnostic()? {
+            settings[place].add(variant.seed, &dir)?;
         }
     }
     let last: Vec<Entrant> = settings
@@ -57,8 +57,8 @@ pub(super) fn read(sweep: &Sweep, out: &Path) -> Result<Judged> {
 }
 
 impl Setting {
-    /// Adds the seed whose run lies in `dir`.
-    fn add(&mut self, dir: &Path) -> Result<()> {
+    /// Adds a seed, whose run lies in `dir`.
+    fn add(&mut self, seed: u64, dir: &Path) -> Result<()> {
         let mut collected = 0.0;
         let outcomes = inspect::outcomes(dir).into_diagnostic()?;
         for (index, outcome) in outcomes.iter().skip(1).enumerate() {
@@ -69,7 +69,7 @@ impl Setting {
                 self.after.push(Entrant::new(&self.name));
             }
             let graded = inspect::graded(dir, outcome.iteration).into_diagnostic()?;
-            self.after[index].add(collected, graded);
+            self.after[index].add(seed, collected, graded);
         }
         Ok(())
     }
@@ -123,7 +123,11 @@ impl Judged {
     }
 
     /// Leaves `verdicts.json` and, for each way of answering, a plot as SVG and for TensorBoard.
+    /// Where no run is there, what an earlier call has left stays.
     pub fn write(&self, out: &Path) -> Result<()> {
+        if self.plots.is_empty() {
+            return Ok(());
+        }
         let json = serde_json::to_string_pretty(&self.rulings).into_diagnostic()?;
         common::write(&out.join("verdicts.json"), &json)?;
         let board = out.join("verdicts");

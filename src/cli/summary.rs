@@ -36,7 +36,8 @@ pub(super) fn read(path: &Path, sweep: &Sweep) -> Result<Vec<Summary>> {
         ));
     }
     let names = column_names(path).into_diagnostic()?;
-    let varied = |name: &String| sweep.vary.contains_key(name);
+    let keys = sweep.keys();
+    let varied = |name: &String| keys.contains(name);
     let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
     let columns = read_text_columns(path, &wanted).into_diagnostic()?;
     let column = |wanted: &str| names.iter().position(|name| name == wanted);

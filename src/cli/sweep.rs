@@ -10,6 +10,7 @@ use crate::recipe::sweep::{Sweep, Variant};
 use crate::stop::Stop;
 use crate::trace::table::Table;
 use miette::{IntoDiagnostic, Result, miette};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -34,6 +35,9 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// A run of a sweep and what its iterations came to.
+type Run = (Variant, Vec<Outcome>);
+
 pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     let sweep = Sweep::read(&args.sweep)?;
     let variants = chosen(&sweep, &args.only)?;
@@ -57,17 +61,20 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
     }
     let device = model::device::open(&args.device).into_diagnostic()?;
     std::fs::create_dir_all(&out).into_diagnostic()?;
-    let mut done: Vec<(Variant, Vec<Outcome>)> = Vec::new();
-    for variant in sweep.variants() {
+    // What an earlier call has finished stays in the table.
+    let mut done: BTreeMap<usize, Run> = BTreeMap::new();
+    let all = sweep.variants();
+    for (place, variant) in all.iter().enumerate() {
         let dir = out.join(&variant.name);
-        let Some(index) = variants.iter().position(|chosen| *chosen == variant) else {
-            // What an earlier call has finished stays in the table.
+        if !variants.contains(variant) && inspect::is_finished(&dir).into_diagnostic()? {
             let outcomes = inspect::outcomes(&dir).into_diagnostic()?;
-            if outcomes.len() > 1 {
-                done.push((variant, outcomes));
-            }
-            continue;
-        };
+            done.insert(place, (variant.clone(), outcomes));
+        }
+    }
+    let chosen = all.iter().enumerate();
+    let chosen = chosen.filter(|(_, variant)| variants.contains(variant));
+    for (index, (place, variant)) in chosen.enumerate() {
+        let dir = out.join(&variant.name);
         let recipe = Recipe::read(&sweep.recipe, &variant.sets)?;
         eprintln!("{} of {}: {}", index + 1, variants.len(), variant.name);
         // A run that is finished says so and costs nothing; one that was cut goes on.
@@ -84,11 +91,11 @@ pub(super) fn run(args: Args, stop: &Stop) -> Result<()> {
             .watched_by(monitor.clone())
             .stopped_by(stop.clone());
         let outcomes = common::run_to_end(&mut run, &monitor, stop)?;
-        done.push((variant, outcomes));
+        done.insert(place, (variant.clone(), outcomes));
         // After every run, so that a sweep that is cut has its table too.
-        write(&sweep, &done, &table)?;
+        write(&sweep, &done.values().collect::<Vec<_>>(), &table)?;
     }
-    common::print(&table::sweep(&done))?;
+    common::print(&table::sweep(done.values()))?;
     let summaries = summary::read(&table, &sweep)?;
     let judged = judged::read(&sweep, &out)?;
     tell(&summaries, &judged)?;
@@ -135,16 +142,16 @@ fn whole_texts(outcome: &Outcome) -> Option<&Place> {
 
 /// One row a run: the varied keys, the seed, every method's accuracy and tokens before and after, the tokens
 /// that all collections and all fits forwarded, and the value's ranking of texts of the same question beside that by their log-probability.
-fn write(sweep: &Sweep, done: &[(Variant, Vec<Outcome>)], path: &Path) -> Result<()> {
+fn write(sweep: &Sweep, done: &[&Run], path: &Path) -> Result<()> {
     let mut columns = Table::new()
         .column_str("run", done.iter().map(|d| d.0.name.clone()).collect())
         .column_u64("seed", done.iter().map(|d| d.0.seed).collect());
     for key in sweep.keys() {
-        let value = |d: &(Variant, Vec<Outcome>)| d.0.values.get(key).cloned().unwrap_or_default();
+        let value = |d: &&Run| d.0.values.get(key).cloned().unwrap_or_default();
         columns = columns.column_str(key, done.iter().map(value).collect());
     }
     let mut methods: Vec<&String> = Vec::new();
-    for (_, outcomes) in done {
+    for (_, outcomes) in done.iter().copied() {
         if let Some(last) = outcomes.last() {
             methods.extend(last.evaluation.methods.keys());
         }
@@ -164,7 +171,7 @@ fn write(sweep: &Sweep, done: &[(Variant, Vec<Outcome>)], path: &Path) -> Result
             .column_f64(&format!("{method}_tokens"), tokens);
     }
     let all = |of: fn(&Outcome) -> u64| {
-        let sum = |d: &(Variant, Vec<Outcome>)| d.1.iter().map(of).sum();
+        let sum = |d: &&Run| d.1.iter().map(of).sum();
         done.iter().map(sum).collect()
     };
     columns = columns
@@ -178,7 +185,7 @@ fn write(sweep: &Sweep, done: &[(Variant, Vec<Outcome>)], path: &Path) -> Result
         );
     // A run that measured no ranking has no number for it.
     let mut of_last = |name: &str, of: fn(&Outcome) -> Option<f64>| {
-        let last = |d: &(Variant, Vec<Outcome>)| d.1.last().and_then(of).unwrap_or(f64::NAN);
+        let last = |d: &&Run| d.1.last().and_then(of).unwrap_or(f64::NAN);
         columns = std::mem::take(&mut columns).column_f64(name, done.iter().map(last).collect());
     };
     of_last("ranking", table::ranked);

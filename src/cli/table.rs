@@ -242,9 +242,8 @@ pub(super) fn ranked(outcome: &Outcome) -> Option<f64> {
 }
 
 /// The last evaluation of each run of a sweep.
-pub(super) fn sweep(runs: &[(Variant, Vec<Outcome>)]) -> String {
+pub(super) fn sweep<'a>(runs: impl Iterator<Item = &'a (Variant, Vec<Outcome>)>) -> String {
     let rows = runs
-        .iter()
         .map(|(variant, outcomes)| {
             let last = outcomes.last().map(|outcome| &outcome.evaluation.methods);
             let accuracy = |name: &str| {

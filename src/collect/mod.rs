@@ -166,7 +166,7 @@ pub fn collect(
     bar.inc((problems.len() - todo.len()) as u64);
     let missing: Vec<&Problem<Train>> = todo.iter().map(|&index| &problems[index]).collect();
     search_each(setting, &missing, params, |job, tree| {
-        bar.inc(1);
+        bar.inc(u64::from(!tree.is_samples()));
         shards.add(todo[job], tree)
     })?;
     shards.finish()

@@ -12,8 +12,8 @@ pub struct Entrant {
     pub name: String,
     /// By method, `[seed][question]`: right or not.
     right: BTreeMap<String, Vec<Vec<bool>>>,
-    /// By method, the questions; of the first seed that it has.
-    asked: BTreeMap<String, Vec<String>>,
+    /// By method, the seeds, and the questions of the first of them.
+    asked: BTreeMap<String, (Vec<u64>, Vec<String>)>,
     /// Forward tokens of its collections, a seed each.
     collected: Vec<f64>,
 }
@@ -31,18 +31,23 @@ impl Entrant {
 
     /// Adds a seed: the forward tokens of its collections, and by method and question whether it
     /// answered right. A method that was asked other questions than by the first seed is left out.
-    pub fn add(&mut self, collected: f64, graded: BTreeMap<String, BTreeMap<String, bool>>) {
+    pub fn add(
+        &mut self,
+        seed: u64,
+        collected: f64,
+        graded: BTreeMap<String, BTreeMap<String, bool>>,
+    ) {
         self.collected.push(collected);
         for (method, answers) in graded {
             let (asked, right): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
-            if self
-                .asked
-                .entry(method.clone())
-                .or_insert_with(|| asked.clone())
-                == &asked
-            {
-                self.right.entry(method).or_default().push(right);
+            let (seeds, questions) = self.asked.entry(method.clone()).or_default();
+            if seeds.is_empty() {
+                *questions = asked;
+            } else if *questions != asked {
+                continue;
             }
+            seeds.push(seed);
+            self.right.entry(method).or_default().push(right);
         }
     }
 
@@ -77,8 +82,8 @@ pub struct Ruling {
 }
 
 /// Judges every entrant but `control` by each of `methods`; p-values are corrected for all of them by
-/// Holm's method. What was not answered by as many seeds, or not on the same questions, as the control's
-/// is left out.
+/// Holm's method. What was not answered by the same seeds, or not on the same questions, as the control's is
+/// left out.
 pub fn judge(entrants: &[Entrant], control: &str, methods: &[&str]) -> Vec<Ruling> {
     let Some(control) = entrants.iter().find(|entrant| entrant.name == control) else {
         return Vec::new();
@@ -90,7 +95,7 @@ pub fn judge(entrants: &[Entrant], control: &str, methods: &[&str]) -> Vec<Rulin
         };
         for entrant in entrants {
             let alike = entrant.asked.get(method) == control.asked.get(method);
-            let own = entrant.right(method).filter(|own| own.len() == other.len());
+            let own = entrant.right(method);
             let Some(own) = own.filter(|_| alike && entrant.name != control.name) else {
                 continue;
             };
@@ -157,11 +162,12 @@ mod tests {
 
     fn entrant(name: &str, collected: f64, seeds: &[&str]) -> Entrant {
         let mut made = Entrant::new(name);
-        for seed in seeds {
+        for (number, seed) in seeds.iter().enumerate() {
             let marks = format!("{seed:0<40}");
             let answers = marks.chars().enumerate();
             let answers = answers.map(|(question, mark)| (question.to_string(), mark == '1'));
             made.add(
+                number as u64,
                 collected,
                 BTreeMap::from([("greedy".into(), answers.collect())]),
             );

@@ -80,6 +80,15 @@ pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
     })
 }
 
+/// Whether a run lies in `dir` that has nothing left to do.
+///
+/// # Errors
+/// A state that cannot be read.
+pub fn is_finished(dir: &Path) -> Result<bool, Error> {
+    let state: Option<IterationState> = state::read_json(&dir.join("state.json"))?;
+    Ok(state.is_some_and(|state| state.phase == Phase::Done))
+}
+
 /// What the evaluated iterations of the run in `dir` came to, from 0 on.
 ///
 /// # Errors

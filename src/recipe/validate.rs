@@ -131,7 +131,8 @@ fn fits(recipe: &Recipe, check: &Checker<'_>) -> Result<(), Error> {
             of("joint", fit.check())?;
             check.value("joint", fit.loss, recipe.learn.bins)?;
             check.held_out("joint", fit.calibrate, fit.validation)?;
-            check.begins_at_prompts("joint", fit.calibrate, &recipe.collect)
+            check.begins_at_prompts("joint", fit.calibrate, &recipe.collect)?;
+            check.revises_nothing("joint", fit.calibrate, recipe)
         }
         Mode::Separate => {
             let fit = &recipe.value;
@@ -139,6 +140,7 @@ fn fits(recipe: &Recipe, check: &Checker<'_>) -> Result<(), Error> {
             check.value("value", fit.loss, recipe.learn.bins)?;
             check.held_out("value", fit.calibrate, fit.validation)?;
             check.begins_at_prompts("value", fit.calibrate, &recipe.collect)?;
+            check.revises_nothing("value", fit.calibrate, recipe)?;
             of("policy", recipe.policy.check())
         }
     }

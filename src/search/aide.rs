@@ -239,7 +239,11 @@ impl Driver<'_> {
 
     /// The text up to `node` without its stop token.
     pub(super) fn unstopped(&self, node: NodeId) -> Vec<u32> {
-        let mut text = self.solution(node, &[]);
+        self.without_stop(self.solution(node, &[]))
+    }
+
+    /// `text` without its stop token.
+    pub(super) fn without_stop(&self, mut text: Vec<u32>) -> Vec<u32> {
         if text
             .last()
             .is_some_and(|token| self.policy.stop.contains(token))

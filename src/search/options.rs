@@ -297,7 +297,11 @@ impl Driver<'_> {
     /// Enters drawn options into the tree; slots that it did not take.
     pub(super) fn enter(&mut self, node: NodeId, drawn: Vec<Drawn>) -> Vec<Slot> {
         let options = self.params.actions.options().cloned().unwrap_or_default();
-        let (kept, mut spare) = apart(drawn, &options);
+        // Revisions begin alike, with a phrase, and are all kept.
+        let (kept, mut spare) = match self.tree.is_terminal(node) {
+            true => (drawn, Vec::new()),
+            false => apart(drawn, &options),
+        };
         let kept: Vec<Vec<ActionStep>> = kept
             .into_iter()
             .map(|option| self.steps(node, option))

@@ -126,6 +126,13 @@ impl Policy {
             if tokens.is_empty() {
                 return Err(refuse("it has no tokens".into()));
             }
+            if self.engine.blend().is_some() {
+                return Err(refuse(
+                    "the value net is calibrated with the policy's probabilities, of which a phrase has \
+                     none; take one that was calibrated otherwise"
+                        .into(),
+                ));
+            }
             policy.phrases.insert(phrase.clone(), tokens);
         }
         Ok(policy)

@@ -208,11 +208,11 @@ impl Policy {
 }
 
 impl Driver<'_> {
-    /// The rubric at `place` among the judges, asked about the text up to `node`, its stop token left
-    /// out.
+    /// The rubric at `place` among the judges, asked about the solution up to `node`, of a revised text
+    /// the last one, its stop token left out.
     pub(super) fn rubric(&self, node: NodeId, place: usize) -> Option<Aided> {
         let (helper, asked) = self.helpers.rubrics.get(&place)?;
-        let mut text = self.unstopped(node);
+        let mut text = self.without_stop(self.last_solution(node, &[]));
         text.extend(&asked.after);
         let request = Request {
             top_k: 1,

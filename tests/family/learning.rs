@@ -154,6 +154,14 @@ fn values_that_cannot_be_learned_so_are_refused() {
             ],
             "starts inside a solution",
         ),
+        (
+            &[
+                "joint.calibrate=features",
+                "collect.search.actions={ kind = \"step\" }",
+                "collect.search.revise.phrases=[\"make\"]",
+            ],
+            "phrases behind them have no probabilities",
+        ),
         (&["evaluate.search.searched.pessimism=-1"], "pessimism"),
     ] {
         let mut command = tokenzero();

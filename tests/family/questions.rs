@@ -212,6 +212,22 @@ fn a_sweep_has_a_row_for_each_run_and_goes_on_where_it_stopped() {
     assert_eq!(searched["mean"], last["methods"]["searched"]["accuracy"]);
     assert!(searched["low"].is_null(), "one seed has no interval");
 
+    // What was finished before stays in the table, and a run that was cut is not judged.
+    let cut = out.path().join("runs/base-seed-3/state.json");
+    let state = fs::read_to_string(&cut).unwrap();
+    let again = |more: &[&str]| {
+        let mut command = tokenzero();
+        command.arg("sweep").arg(&file).args(more);
+        command.arg("--out").arg(out.path().join("runs"));
+        let done = command.assert().success();
+        String::from_utf8(done.get_output().stdout.clone()).unwrap()
+    };
+    let rows = |text: &str| text.matches("c_puct-0.5-seed-3").count();
+    assert_eq!(rows(&again(&["--only", "base"])), 1);
+    assert!(again(&["--summary"]).contains("c_puct-0.5, greedy"));
+    fs::write(&cut, state.replace("\"done\"", "\"evaluate\"")).unwrap();
+    assert!(!again(&["--summary"]).contains("c_puct-0.5, greedy"));
+    fs::write(&cut, state).unwrap();
     let mut only = tokenzero();
     only.arg("sweep").arg(&file).args(["--only", "base,c"]);
     only.assert()

@@ -2,6 +2,7 @@
 
 use super::Checker;
 use crate::collect::{self, imagine};
+use crate::recipe::Recipe;
 use crate::recipe::toml_source::Error;
 use crate::task::Kind;
 use crate::train::calibrate::Calibrate;
@@ -35,6 +36,25 @@ impl Checker<'_> {
             "every tree starts inside a solution, and the probabilities before its root are not recorded"
                 .into(),
             "set collect.search.random_root.share below 1, draw collect.samples, or calibrate otherwise",
+        ))
+    }
+
+    /// A calibration with features reads the policy's probabilities, of which a phrase has none.
+    pub(super) fn revises_nothing(
+        &self,
+        section: &str,
+        how: Calibrate,
+        recipe: &Recipe,
+    ) -> Result<(), Error> {
+        let mut answers = recipe.evaluate.search.values();
+        let revises = recipe.collect.search.revise.asks() || answers.any(|s| s.revise.asks());
+        if how != Calibrate::Features || !revises {
+            return Ok(());
+        }
+        Err(self.invalid(
+            &format!("{section}.calibrate"),
+            "a search revises solutions, and the phrases behind them have no probabilities".into(),
+            "leave out `revise.phrases`, or calibrate otherwise",
         ))
     }
 
