@@ -160,7 +160,7 @@ fn values_that_cannot_be_learned_so_are_refused() {
                 "collect.search.actions={ kind = \"step\" }",
                 "collect.search.revise.phrases=[\"make\"]",
             ],
-            "phrases behind them have no probabilities",
+            "a search revises solutions",
         ),
         (&["evaluate.search.searched.pessimism=-1"], "pessimism"),
     ] {
