@@ -151,7 +151,7 @@ fn write(sweep: &Sweep, done: &[&Run], path: &Path) -> Result<()> {
         columns = columns.column_str(key, done.iter().map(value).collect());
     }
     let mut methods: Vec<&String> = Vec::new();
-    for (_, outcomes) in done.iter().copied() {
+    for (_, outcomes) in done {
         if let Some(last) = outcomes.last() {
             methods.extend(last.evaluation.methods.keys());
         }

@@ -245,7 +245,7 @@ pub fn fit_joint(
     report.examples = count;
     let fitted = Fitted {
         trunk: &trunk,
-        head: head,
+        head,
         valid: &valid,
         criterion: params.criterion(),
         weight,
