@@ -240,6 +240,15 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     crate::trace::fs::write_atomic(path, |file| file.write_all(text.as_bytes())).into_diagnostic()
 }
 
+/// Deletes what an earlier call has left for TensorBoard: a sweep with more seeds has other means at the same
+/// steps.
+pub(super) fn clear_board(board: &Path) -> Result<()> {
+    match board.exists() {
+        true => std::fs::remove_dir_all(board).into_diagnostic(),
+        false => Ok(()),
+    }
+}
+
 /// Refuses to write into a folder that holds something.
 pub(super) fn fresh_dir(dir: &Path) -> Result<()> {
     let taken = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());

@@ -131,10 +131,7 @@ impl Judged {
         let json = serde_json::to_string_pretty(&self.rulings).into_diagnostic()?;
         common::write(&out.join("verdicts.json"), &json)?;
         let board = out.join("verdicts");
-        // A sweep with more seeds has other means at the same steps.
-        if board.exists() {
-            std::fs::remove_dir_all(&board).into_diagnostic()?;
-        }
+        common::clear_board(&board)?;
         let whole = Monitor::builder().tensorboard(&board).build();
         let whole = whole.into_diagnostic()?;
         whole.text("sweep/verdicts", 0, &self.text().replace('\n', "\n\n"));

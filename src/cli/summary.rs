@@ -179,10 +179,7 @@ pub(super) fn draw(sweep: &Sweep, summaries: &[Summary], out: &Path) -> Result<(
     };
     super::common::write(&out.join("sweep.svg"), &plot.svg())?;
     let board = out.join("curves");
-    // A sweep with more seeds has other means at the same steps.
-    if board.exists() {
-        std::fs::remove_dir_all(&board).into_diagnostic()?;
-    }
+    super::common::clear_board(&board)?;
     let tag = format!("sweep/{}", plot.x);
     monitor::board(&board, &tag, 1.0, &plot.lines).into_diagnostic()
 }

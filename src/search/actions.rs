@@ -1,7 +1,9 @@
 //! What a search moves by: tokens, spans of tokens, or steps that end by a rule.
 
 use super::decode::Spell;
+use crate::engine::Until;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a continuation of a node is, for the selection rule. The tree has a node a token in any case;
 /// a simulation ends at the end of an option.
@@ -132,6 +134,14 @@ impl Actions {
             }
             _ => false,
         }
+    }
+
+    /// The same as the engine asks it of what it generates, behind the option's `known` tokens.
+    pub(super) fn until(&self, known: Vec<u32>, spell: &Spell) -> Until {
+        let (actions, spell) = (self.clone(), spell.clone());
+        Until(Arc::new(move |generated: &[u32]| {
+            actions.stops(&[&known, generated].concat(), &spell)
+        }))
     }
 
     /// Slots that a node's options take at worst, where `left` tokens fit into the text.

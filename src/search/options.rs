@@ -6,7 +6,7 @@ use super::driver::Driver;
 use super::pressure::Job;
 use super::random::seed_of;
 use super::rollout::{Play, Played, most_slots};
-use crate::engine::{Choose, Error, Output, Request, Session, Slot, Until};
+use crate::engine::{Choose, Error, Output, Request, Session, Slot};
 use crate::tree::{Action, ActionStep, NodeId};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -286,10 +286,7 @@ impl Driver<'_> {
             .policy
             .continuation(Vec::new(), vec![last], choose, limit, record);
         if let Some(generate) = &mut request.generate {
-            let (actions, spell) = (self.params.actions.clone(), self.policy.spell.clone());
-            generate.until = Some(Until(Arc::new(move |generated: &[u32]| {
-                actions.stops(&[&known, generated].concat(), &spell)
-            })));
+            generate.until = Some(self.params.actions.until(known, &self.policy.spell));
         }
         request
     }

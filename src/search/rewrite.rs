@@ -5,7 +5,7 @@ use super::decode::Policy;
 use super::options::Drawn;
 use super::random::seed_of;
 use super::rollout::Played;
-use crate::engine::{Choose, Error, Finish, Output, Request, Session, Slot, Until};
+use crate::engine::{Choose, Error, Finish, Output, Request, Session, Slot};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -144,10 +144,7 @@ impl Writer {
                 self.policy
                     .continuation(context.clone(), tokens.clone(), choose, limit, record);
             if let (Some(generate), true) = (&mut request.generate, last) {
-                let (actions, spell) = (self.actions.clone(), self.policy.spell.clone());
-                generate.until = Some(Until(Arc::new(move |generated: &[u32]| {
-                    actions.stops(generated, &spell)
-                })));
+                generate.until = Some(self.actions.until(Vec::new(), &self.policy.spell));
             }
             let mut reply = session.run(request).await?;
             context.extend(&reply.slots);

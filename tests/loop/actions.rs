@@ -29,6 +29,18 @@ fn whole() -> Actions {
     }
 }
 
+/// Has everything in `search` that is drawn on, several leaves in flight, and a share of random roots.
+pub fn everything_drawn(search: &mut tokenzero::search::Params, random_roots: f32) {
+    search.noise.fraction = 0.25;
+    search.random_root.share = random_roots;
+    search.rollout = Rollout::Sampled { temperature: 1.0 };
+    search.judges = vec![
+        Judge::Rollout { weight: 1.0 },
+        Judge::Confidence { weight: 0.5 },
+    ];
+    search.leaves = 3;
+}
+
 #[test]
 fn options_and_judges_do_not_depend_on_the_number_of_workers() {
     let spans = {
@@ -38,14 +50,7 @@ fn options_and_judges_do_not_depend_on_the_number_of_workers() {
             min_distance: 0.2,
             ..Options::default()
         });
-        many.search.noise.fraction = 0.25;
-        many.search.random_root.share = 0.6;
-        many.search.rollout = Rollout::Sampled { temperature: 1.0 };
-        many.search.judges = vec![
-            Judge::Rollout { weight: 1.0 },
-            Judge::Confidence { weight: 0.5 },
-        ];
-        many.search.leaves = 3;
+        everything_drawn(&mut many.search, 0.6);
         many
     };
     let mut steps = spans.clone();

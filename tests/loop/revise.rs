@@ -1,7 +1,7 @@
 //! Solutions that are put in question and written anew.
 
 use super::*;
-use tokenzero::search::{Actions, Judge, Options, ReviseParams, When, seed_of};
+use tokenzero::search::{Actions, Options, ReviseParams, When, seed_of};
 use tokenzero::trace::NodeRecord;
 
 /// Words of the model's, in an order that it never writes.
@@ -46,14 +46,7 @@ fn spans(phrases: &[&str], when: When) -> collect::Params {
         tokens: 12,
         options: Options::default(),
     };
-    how.search.noise.fraction = 0.25;
-    how.search.random_root.share = 0.3;
-    how.search.rollout = Rollout::Sampled { temperature: 1.0 };
-    how.search.judges = vec![
-        Judge::Rollout { weight: 1.0 },
-        Judge::Confidence { weight: 0.5 },
-    ];
-    how.search.leaves = 3;
+    actions::everything_drawn(&mut how.search, 0.3);
     how
 }
 
